@@ -1,0 +1,179 @@
+// The specification of a device backend: what a port to new hardware must provide.
+//
+// The engine holds one Llama definition and expresses it in the operations
+// below; it never looks inside device memory. There is one virtual call per
+// operation on a whole batch, none per element.
+//
+// Numbers. The residual stream and every matrix product's output are f32.
+// Inputs of matrix products are held in the backend's *operand type*
+// (Backend::operand_dtype), to which RmsNorm, GatedMatMul and PagedAttention
+// convert as they write.
+//
+// Row-count invariance (REQUIRED of every operation). The bits of an output
+// row depend only on that row's own inputs (and, for attention, the KV of its
+// own sequence at positions <= its own), never on how many rows are computed
+// with it, on their order or on the number of threads. So sums run over K in
+// one fixed order, and attention walks a sequence's KV in order of position.
+// Everything the engine promises about equal tokens rests on this.
+//
+// Thread rule. A Backend and what it made are used from one thread at a time.
+// Operations may run asynchronously, in the order of the calls; ReadBack and
+// Synchronize wait for all that came before.
+//
+// Errors. Operations validate nothing: shapes are the caller's duty, checked
+// once when a model is created. Running out of memory or losing a device
+// throws DeviceError, at load time from the function that allocates, later
+// from ReadBack or Synchronize.
+
+#ifndef STRATA_KERNELS_BACKEND_H_
+#define STRATA_KERNELS_BACKEND_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/tensor.h"
+
+namespace strata::kernels {
+
+class DeviceError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// A weight matrix in the backend's own layout. Computes y = W x.
+class Matrix {
+ public:
+  virtual ~Matrix() = default;
+  // Bytes that one product with it reads.
+  virtual size_t size_bytes() const = 0;
+};
+
+// The rows of a token-embedding table, in the backend's own layout.
+class EmbeddingTable {
+ public:
+  virtual ~EmbeddingTable() = default;
+};
+
+struct KvCacheShape {
+  int num_layers = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;
+  int num_blocks = 0;
+};
+
+// Keys and values of all layers, in blocks of kKvBlockTokens positions.
+// The engine knows blocks by their index only; the layout is the backend's.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  virtual size_t size_bytes() const = 0;
+};
+
+// Positions per KV block, for every backend.
+inline constexpr int kKvBlockTokens = 16;
+
+// Cosines and sines of rotary position embedding, f32, made by the engine.
+// Pairs are (i, i + head_dim/2), the convention of Hugging Face's Llama.
+struct RopeTable {
+  const float* cos = nullptr;  // [max_positions, head_dim / 2], device memory
+  const float* sin = nullptr;  // [max_positions, head_dim / 2], device memory
+};
+
+struct AttentionShape {
+  int num_heads = 0;  // a multiple of num_kv_heads
+  int num_kv_heads = 0;
+  int head_dim = 0;  // a multiple of 16, at most 256
+};
+
+// Where each row of the batch stands. Host memory, copied by BeginBatch.
+struct RowBatch {
+  std::span<const int32_t> token_ids;  // [num_rows], for Embed; rows that do not start at
+                                       // layer 0 may hold any valid id
+  std::span<const int32_t> positions;  // [num_rows] absolute position in its sequence
+  std::span<const int32_t> sequences;  // [num_rows] row of block_tables
+  // [num_sequences, max_blocks_per_sequence]: block of positions
+  // [j * kKvBlockTokens, (j + 1) * kKvBlockTokens). Unused entries hold any value.
+  std::span<const int32_t> block_tables;
+  int max_blocks_per_sequence = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // For people, e.g. "cpu avx512_bf16, 2 threads, bf16 weights".
+  virtual std::string Description() const = 0;
+  virtual DType operand_dtype() const = 0;
+
+  // ---- Memory and loading -------------------------------------------------
+
+  // Zero-filled device memory, aligned to 64 bytes.
+  virtual Buffer Allocate(size_t size_bytes) = 0;
+  virtual void CopyToDevice(void* device, const void* host, size_t size_bytes) = 0;
+
+  // Packs the row-wise concatenation of `parts`: all have the same number of
+  // columns (input features, a multiple of 16) and any number of rows (output features) and any
+  // of the types f32, f16, bf16. Does not keep pointers to the parts.
+  virtual std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts) = 0;
+  // Packs the two halves of a gated MLP for GatedMatMul; same shape and rules.
+  virtual std::unique_ptr<Matrix> LoadGatedMatrix(const HostMatrix& gate, const HostMatrix& up) = 0;
+  // May keep `table.data` and read it later: it must outlive the result.
+  virtual std::unique_ptr<EmbeddingTable> LoadEmbedding(const HostMatrix& table) = 0;
+  virtual std::unique_ptr<KvCache> CreateKvCache(const KvCacheShape& shape) = 0;
+
+  // ---- Operations ---------------------------------------------------------
+
+  // Sets the rows that Embed, RopeAndAppendKv and PagedAttention refer to.
+  // Each of these works on the batch's first n rows, n being the number of
+  // rows of the tensor it is given: rows that entered at a later layer, or
+  // have left already, stand at the end.
+  virtual void BeginBatch(const RowBatch& batch) = 0;
+
+  // x[i, :] = table[token_ids[i], :].  x f32 [n, hidden]
+  virtual void Embed(const EmbeddingTable& table, TensorView x) = 0;
+
+  // out = x / sqrt(mean(x^2) + eps) * weight.
+  // x f32 [n, hidden], weight f32 [hidden] (device), out operand [n, hidden]
+  virtual void RmsNorm(ConstTensorView x, const float* weight, float eps, TensorView out) = 0;
+
+  enum class Epilogue { kStore, kAdd };
+  // out = a W^T (kStore) or out += a W^T (kAdd: the residual connection).
+  // a operand [n, K], w [N, K], out f32 [n, N]
+  virtual void MatMul(ConstTensorView a, const Matrix& w, Epilogue epilogue, TensorView out) = 0;
+
+  // out = silu(a G^T) * (a U^T).  a operand [n, K], w gated [2 x N, K], out operand [n, N]
+  virtual void GatedMatMul(ConstTensorView a, const Matrix& w, TensorView out) = 0;
+
+  // Rotates the queries in place and the keys by the rows' positions, then
+  // writes keys and values of `layer` at those positions of the rows'
+  // sequences, overwriting what is there.
+  // qkv f32 [n, (num_heads + 2 * num_kv_heads) * head_dim]: queries, keys, values
+  virtual void RopeAndAppendKv(TensorView qkv, const AttentionShape& shape, const RopeTable& rope,
+                               KvCache& kv, int layer) = 0;
+
+  // Causal attention of the rotated queries over positions [0, own position]
+  // of the rows' sequences in `layer`, scaled by 1 / sqrt(head_dim).
+  // qkv as above, out operand [n, num_heads * head_dim]
+  virtual void PagedAttention(ConstTensorView qkv, const AttentionShape& shape, const KvCache& kv,
+                              int layer, TensorView out) = 0;
+
+  // dst[i, :] = src[indices[i], :].  f32, indices host memory [dst.rows]
+  virtual void GatherRows(ConstTensorView src, std::span<const int32_t> indices,
+                          TensorView dst) = 0;
+  // dst[indices[i], :] = src[i, :].  f32, indices host memory [src.rows], distinct
+  virtual void ScatterRows(ConstTensorView src, std::span<const int32_t> indices,
+                           TensorView dst) = 0;
+
+  // Waits for all operations, then returns the tensor's f32 elements in host
+  // memory, valid until the next operation is called on this backend.
+  virtual const float* ReadBack(ConstTensorView x) = 0;
+  virtual void Synchronize() = 0;
+};
+
+}  // namespace strata::kernels
+
+#endif  // STRATA_KERNELS_BACKEND_H_

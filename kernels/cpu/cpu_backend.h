@@ -1,0 +1,32 @@
+// The CPU backend: weights packed once at load, one instruction-set-specific
+// kernel table chosen once, work split over a thread pool.
+
+#ifndef STRATA_KERNELS_CPU_CPU_BACKEND_H_
+#define STRATA_KERNELS_CPU_CPU_BACKEND_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/backend.h"
+
+namespace strata::kernels {
+
+struct CpuBackendOptions {
+  DType weight_dtype = DType::kBF16;  // kBF16 or kF32; KV is held in the same type
+  int num_threads = 0;                // the caller's thread counts; 0: one per available core
+  // "generic", "avx2", "avx512" (f32 weights only need avx512f; bf16 weights need avx512_bf16),
+  // or empty: what the environment variable STRATA_CPU_ISA says, else the best this CPU has.
+  std::string isa;
+};
+
+// Throws DeviceError if `isa` is unknown or the CPU lacks it.
+std::unique_ptr<Backend> CreateCpuBackend(const CpuBackendOptions& options);
+
+// The sets this CPU can run, worst first: "generic" is always there.
+std::vector<std::string> AvailableCpuIsas();
+
+}  // namespace strata::kernels
+
+#endif  // STRATA_KERNELS_CPU_CPU_BACKEND_H_
