@@ -1,0 +1,66 @@
+// A Hugging Face checkpoint folder, opened read-only: configuration, and
+// tensors by memory map.
+
+#ifndef STRATA_ENGINE_CHECKPOINT_CHECKPOINT_H_
+#define STRATA_ENGINE_CHECKPOINT_CHECKPOINT_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/checkpoint/model_config.h"
+#include "kernels/tensor.h"
+
+namespace strata {
+
+class SafetensorsFile;
+
+// The licence that a checkpoint carries.
+struct CheckpointLicense {
+  std::string id;    // e.g. "fair-noncommercial-research"; empty: none found, nothing to accept
+  std::string text;  // of the LICENSE file; may be empty where only a name says so
+};
+
+// Immutable after Open; safe to read from several threads.
+class Checkpoint {
+ public:
+  // Opens `folder` and checks everything that can be checked without reading
+  // weights: headers, offsets (in range, not overlapping), that each tensor that the configuration
+  // implies is present with its exact shape and a supported type (f32, f16, bf16).
+  // Errors name the file and the tensor or key:
+  //   NOT_FOUND            folder or file missing
+  //   INVALID_ARGUMENT     malformed, truncated, inconsistent, unsupported
+  static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& folder);
+  ~Checkpoint();
+
+  const std::string& folder() const { return folder_; }
+  const ModelConfig& config() const { return config_; }
+  const GenerationDefaults& generation_defaults() const { return generation_defaults_; }
+  const CheckpointLicense& license() const { return license_; }
+  // Sum over all tensors of the model.
+  int64_t num_parameters() const { return num_parameters_; }
+
+  // A tensor that Open has checked; vectors are matrices of one row. The
+  // memory is the file's map: valid while this object lives.
+  // REQUIRES: `name` is one of the tensors that config() implies.
+  kernels::HostMatrix Tensor(std::string_view name) const;
+
+ private:
+  Checkpoint() = default;
+
+  std::string folder_;
+  ModelConfig config_;
+  GenerationDefaults generation_defaults_;
+  CheckpointLicense license_;
+  int64_t num_parameters_ = 0;
+  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::map<std::string, kernels::HostMatrix, std::less<>> tensors_;
+};
+
+}  // namespace strata
+
+#endif  // STRATA_ENGINE_CHECKPOINT_CHECKPOINT_H_
