@@ -1,0 +1,113 @@
+// The engine: continuous batching over one LayerSkip model.
+//
+// One step thread runs rounds (see round.h) while there is work. All public
+// methods may be called from any thread.
+
+#ifndef STRATA_ENGINE_ENGINE_H_
+#define STRATA_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/checkpoint/checkpoint.h"
+#include "engine/clock.h"
+#include "engine/observer.h"
+#include "engine/request.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "kernels/backend.h"
+
+namespace strata {
+
+struct EngineOptions {
+  int64_t kv_cache_bytes = int64_t{2} << 30;  // the pool's size; at least one full context must fit
+  int max_batch_tokens = 512;  // rows of one full sweep
+  int max_sequences = 64;      // running at once
+  int max_queue = 256;         // waiting; one more is refused with RESOURCE_EXHAUSTED
+  int max_context = 0;         // positions per sequence; 0: the checkpoint's maximum
+  // What Speculation::kAuto resolves to, and the ceiling of every request's draft length.
+  int default_exit_layer = 0;       // 0: from the checkpoint's depth
+  int default_num_draft_tokens = 0;  // 0: from the checkpoint's depth
+};
+
+struct EngineLoad {
+  int running_requests = 0;
+  int queued_requests = 0;
+  int kv_blocks_total = 0;
+  int kv_blocks_used = 0;
+  int kv_blocks_cached = 0;
+  int exit_cache_rows_used = 0;
+  double tokens_per_second = 0;  // emitted, over the last 10 seconds or so
+  double acceptance_rate = 0;    // of drafts in the same time; 0 if there were none
+};
+
+// Work done since start, for invariant I3 and for metrics.
+struct EngineCounters {
+  int64_t rounds = 0;
+  int64_t row_layers = 0;        // (row, layer) pairs computed
+  int64_t draft_row_layers = 0;  // the part of row_layers that micro-steps computed
+  int64_t head_rows = 0;
+  int64_t drafted_tokens = 0;
+  int64_t accepted_tokens = 0;
+  int64_t emitted_tokens = 0;
+  int64_t prefilled_tokens = 0;  // rows of prefill chunks
+  int64_t preemptions = 0;
+};
+
+using RequestId = uint64_t;
+
+class Engine {
+ public:
+  // Builds the model on `backend`, allocates the KV pool and starts the step
+  // thread. `observer` and `clock` may be null (none; the steady clock); they must outlive the
+  // engine.
+  // Errors: INVALID_ARGUMENT (options against the checkpoint), RESOURCE_EXHAUSTED (memory).
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<Checkpoint> checkpoint,
+                                                        std::unique_ptr<Tokenizer> tokenizer,
+                                                        std::unique_ptr<kernels::Backend> backend,
+                                                        const EngineOptions& options,
+                                                        EngineObserver* observer,
+                                                        const Clock* clock);
+  // Stops as by Stop(UNAVAILABLE).
+  ~Engine();
+
+  // Queues `request`. After OK the sink hears OnDone exactly once; after an
+  // error it hears nothing. Errors:
+  //   INVALID_ARGUMENT    a field out of range (the message begins with the field's name as in
+  //                       request.h, e.g. "sampling.top_p"), unknown token id, empty prompt
+  //   OUT_OF_RANGE        the prompt leaves no room in the context, or can never fit the KV pool
+  //   RESOURCE_EXHAUSTED  the queue is full
+  //   UNAVAILABLE         stopping
+  absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
+
+  // Ends a request with CANCELLED within one round. Unknown ids (it may have
+  // finished already) are ignored.
+  void Cancel(RequestId id);
+
+  // Refuses new requests from now on; those admitted run on.
+  void StopAdmitting();
+  // Waits until no request is running or queued; false at `deadline`.
+  bool WaitUntilIdle(Instant deadline);
+  // Ends all requests with `reason` and the step thread. Idempotent.
+  void Stop(absl::Status reason);
+
+  EngineLoad GetLoad() const;
+  EngineCounters GetCounters() const;
+  const Checkpoint& checkpoint() const;
+  const Tokenizer& tokenizer() const;
+  int max_context() const;
+  // What Speculation::Mode::kAuto resolves to.
+  Speculation auto_speculation() const;
+  std::string backend_description() const;
+
+ private:
+  class Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace strata
+
+#endif  // STRATA_ENGINE_ENGINE_H_

@@ -1,0 +1,44 @@
+// What the engine tells about its work, for metrics.
+
+#ifndef STRATA_ENGINE_OBSERVER_H_
+#define STRATA_ENGINE_OBSERVER_H_
+
+#include "engine/clock.h"
+#include "engine/request.h"
+
+namespace strata {
+
+// One round: draft micro-steps, one full sweep, verification.
+struct RoundReport {
+  Duration draft_time{};
+  Duration sweep_time{};         // the layers of the full sweep
+  Duration verify_time{};        // heads of the sweep, sampling, verification and commits
+  Duration total_time{};
+  int draft_micro_steps = 0;
+  int num_sequences = 0;
+  int prefill_rows = 0;
+  int decode_rows = 0;           // rows of the sweep that are no prefill
+  int drafted_tokens = 0;
+  int accepted_tokens = 0;
+  int emitted_tokens = 0;
+  int preemptions = 0;
+};
+
+// Called on the engine's step thread; must not block.
+class EngineObserver {
+ public:
+  virtual ~EngineObserver() = default;
+  virtual void OnRound(const RoundReport& report) = 0;
+  // Submit to the request's first token.
+  virtual void OnFirstToken(Duration since_submit) = 0;
+  // Between two commits of one sequence, of which the second had `num_tokens`.
+  virtual void OnInterToken(Duration since_last, int num_tokens) = 0;
+  // A sample has finished by itself. accepted_per_position as in SpeculationStats.
+  virtual void OnFinished(const FinishedEvent& event) = 0;
+  // A request has ended otherwise: cancelled, past its deadline, failed.
+  virtual void OnAborted(const absl::Status& status) = 0;
+};
+
+}  // namespace strata
+
+#endif  // STRATA_ENGINE_OBSERVER_H_
