@@ -21,8 +21,19 @@ class SafetensorsFile;
 
 // The licence that a checkpoint carries.
 struct CheckpointLicense {
-  std::string id;    // e.g. "fair-noncommercial-research"; empty: none found, nothing to accept
-  std::string text;  // of the LICENSE file; may be empty where only a name says so
+  // "fair-noncommercial-research": the licence text, the model's or folder's name, or config.json
+  //   says so.
+  // "custom-noncommercial": another text that speaks of noncommercial use.
+  // "apache-2.0", "mit": a LICENSE file with that text.
+  // "custom": a LICENSE file with any other text.
+  // Without a LICENSE file, what config.json's "license" key says, in lower case.
+  // Empty: none found.
+  std::string id;
+  std::string text;  // of the LICENSE file; may be empty where only a name or config.json says so
+  // Whether the operator must accept `id` before it is served: there is a LICENSE file (whatever
+  // its text: whether its terms suit is not ours to judge), or a name or config.json says
+  // noncommercial.
+  bool needs_acceptance = false;
 };
 
 // Immutable after Open; safe to read from several threads.

@@ -1,0 +1,23 @@
+// Which licence a checkpoint folder carries.
+
+#ifndef STRATA_ENGINE_CHECKPOINT_LICENSE_H_
+#define STRATA_ENGINE_CHECKPOINT_LICENSE_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/checkpoint/checkpoint.h"
+
+namespace strata {
+
+inline constexpr char kFairLicenseId[] = "fair-noncommercial-research";
+
+// Looks at, in this order: the text of LICENSE, LICENSE.txt, LICENSE.md or USE_POLICY (.md, .txt);
+// `name` (the model's) and the folder's own name; the keys "license" and "license_name" of
+// config.json. The strictest finding gives the id.
+// Errors: a licence file that cannot be read or is larger than a licence can be.
+absl::StatusOr<CheckpointLicense> DetectLicense(const std::string& folder, const std::string& name);
+
+}  // namespace strata
+
+#endif  // STRATA_ENGINE_CHECKPOINT_LICENSE_H_
