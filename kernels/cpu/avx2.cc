@@ -1,0 +1,148 @@
+// AVX2 with FMA: eight lanes; bf16 weights are widened and operands are f32.
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "kernels/cpu/attention_kernel.h"
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/mat_mul_kernel.h"
+#include "kernels/cpu/vector_math.h"
+
+namespace strata::kernels {
+namespace {
+
+struct Vec8 {
+  static constexpr int kWidth = 8;
+  using T = __m256;
+
+  static T Load(const float* p) { return _mm256_loadu_ps(p); }
+  static void Store(float* p, T v) { _mm256_storeu_ps(p, v); }
+  static T Set1(float x) { return _mm256_set1_ps(x); }
+  static T Add(T a, T b) { return _mm256_add_ps(a, b); }
+  static T Sub(T a, T b) { return _mm256_sub_ps(a, b); }
+  static T Mul(T a, T b) { return _mm256_mul_ps(a, b); }
+  static T Div(T a, T b) { return _mm256_div_ps(a, b); }
+  static T Min(T a, T b) { return _mm256_min_ps(a, b); }
+  static T Max(T a, T b) { return _mm256_max_ps(a, b); }
+  static T Fma(T a, T b, T c) { return _mm256_fmadd_ps(a, b, c); }
+  static T ScaleByPowerOfTwo(T p, T n) {
+    // The low bits of n + 1.5 * 2^23 are the integer n.
+    const __m256i bits = _mm256_castps_si256(_mm256_add_ps(n, Set1(12582912.0f)));
+    const __m256i power =
+        _mm256_add_epi32(_mm256_slli_epi32(bits, 23), _mm256_set1_epi32(127 << 23));
+    return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
+  }
+  static float ReduceAdd(T v) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+  }
+  static float ReduceMax(T v) {
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+  }
+  static T LoadBf16(const uint16_t* p) {
+    const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16));
+  }
+  static void LoadBf16Pairs(const uint16_t* p, T* even, T* odd) {
+    const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    *even = _mm256_castsi256_ps(_mm256_slli_epi32(raw, 16));
+    *odd = _mm256_castsi256_ps(_mm256_and_si256(raw, _mm256_set1_epi32(-65536)));
+  }
+};
+
+template <bool kBf16>
+struct CoreOf {
+  using Type = F32Core<Vec8, 2, 6>;
+};
+// Five rows: ten sums, four widened weights and an operand fill the registers.
+template <>
+struct CoreOf<true> {
+  using Type = WidenedBf16Core<Vec8, 2, 5>;
+};
+
+template <bool kBf16>
+void MatMul(const MatMulTask& task) {
+  using Core = typename CoreOf<kBf16>::Type;
+  RunPanels<Vec8, Core, StoreEpilogue<Vec8, Core>>(task);
+}
+
+template <bool kBf16>
+void GatedMatMul(const MatMulTask& task) {
+  using Core = typename CoreOf<kBf16>::Type;
+  RunPanels<Vec8, Core, GatedEpilogue<Vec8, Core>>(task);
+}
+
+void Read(const void* data, size_t bytes, float* sink) {
+  const float* p = static_cast<const float*>(data);
+  __m256 sum[4] = {};
+  for (size_t i = 0; i < bytes / sizeof(float); i += 32) {
+    __builtin_prefetch(p + i + kPrefetchBytes / 4);
+    __builtin_prefetch(p + i + 16 + kPrefetchBytes / 4);
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) sum[c] = _mm256_add_ps(sum[c], _mm256_loadu_ps(p + i + 8 * c));
+  }
+  *sink =
+      Vec8::ReduceAdd(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
+}
+
+double Bf16Flops(int64_t iterations, float* sink) {
+  __m256 sum[12];
+  for (int c = 0; c < 12; ++c) sum[c] = Vec8::Set1(static_cast<float>(c));
+  const __m256 scale = Vec8::Set1(*sink + 0.5f);
+  for (int64_t i = 0; i < iterations; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < 12; ++c) sum[c] = _mm256_fmadd_ps(sum[c], scale, scale);
+  }
+  for (int c = 1; c < 12; ++c) sum[0] = _mm256_add_ps(sum[0], sum[c]);
+  *sink = Vec8::ReduceAdd(sum[0]);
+  return static_cast<double>(iterations) * 12 * 8 * 2;
+}
+
+double Int8Ops(int64_t iterations, float* sink) {
+  __m256i sum[12] = {};
+  const __m256i ones = _mm256_set1_epi16(1);
+  const __m256i x = _mm256_set1_epi8(static_cast<char>(*sink) | 1);
+  for (int64_t i = 0; i < iterations; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < 12; ++c) {
+      // The products' operand changes with the sum, so that none is loop-invariant.
+      const __m256i pairs = _mm256_maddubs_epi16(_mm256_xor_si256(sum[c], x), x);
+      sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
+    }
+  }
+  for (int c = 1; c < 12; ++c) sum[0] = _mm256_add_epi32(sum[0], sum[c]);
+  *sink = Vec8::ReduceAdd(_mm256_cvtepi32_ps(sum[0]));
+  return static_cast<double>(iterations) * 12 * 32 * 2;
+}
+
+constexpr KernelTable kF32 = {
+    "avx2",
+    false,
+    false,
+    16,
+    &MatMul<false>,
+    &GatedMatMul<false>,
+    &RmsNormRows<Vec8, float>,
+    &Attend<Vec8, float, float>,
+};
+constexpr KernelTable kBf16 = {
+    "avx2",
+    true,
+    false,
+    16,
+    &MatMul<true>,
+    &GatedMatMul<true>,
+    &RmsNormRows<Vec8, float>,
+    &Attend<Vec8, uint16_t, float>,
+};
+constexpr ProbeTable kProbes = {&Read, &Bf16Flops, &Int8Ops};
+
+}  // namespace
+
+const KernelTable* Avx2Kernels(bool bf16_weights) { return bf16_weights ? &kBf16 : &kF32; }
+const ProbeTable* Avx2Probes() { return &kProbes; }
+
+}  // namespace strata::kernels

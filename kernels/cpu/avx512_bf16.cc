@@ -1,0 +1,161 @@
+// AVX-512 BF16: bf16 weights and operands.
+//
+// vdpbf16ps is by definition two fused multiply-adds in f32, the odd element
+// of the pair first, with subnormals taken and returned as zero. So a product
+// can also be had by widening to f32, and on CPUs where the dot instruction
+// issues every other cycle and FMA twice per cycle that is the faster way. The
+// two cores below give the same bits; dispatch.cc picks the one that runs
+// faster on this CPU.
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "kernels/cpu/attention_kernel.h"
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/mat_mul_kernel.h"
+#include "kernels/cpu/vec16.h"
+#include "kernels/cpu/vector_math.h"
+
+namespace strata::kernels {
+namespace {
+
+constexpr int kCols = 64;
+
+struct DotCore {
+  using Operand = uint16_t;
+  static constexpr int kMaxRows = 6;
+  static constexpr int kVectors = 4;
+  static int64_t PanelBytes(int64_t k) { return k * kCols * 2; }
+
+  template <int kRows>
+  static STRATA_INLINE void Accumulate(const uint16_t* a, int64_t k, const char* panel,
+                                       __m512 (&acc)[kRows][kVectors]) {
+    for (int64_t i = 0; i < k; i += 2, panel += 4 * kCols) {
+      __m512bh w[kVectors];
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c) {
+        __builtin_prefetch(panel + 64 * c + kPrefetchBytes);
+        w[c] = (__m512bh)_mm512_loadu_si512(panel + 64 * c);
+      }
+#pragma GCC unroll 6
+      for (int r = 0; r < kRows; ++r) {
+        int pair;
+        __builtin_memcpy(&pair, a + r * k + i, sizeof(pair));
+        const __m512bh x = (__m512bh)_mm512_set1_epi32(pair);
+#pragma GCC unroll 4
+        for (int c = 0; c < kVectors; ++c) acc[r][c] = _mm512_dpbf16_ps(acc[r][c], w[c], x);
+      }
+    }
+  }
+};
+
+struct FmaCore {
+  using Operand = uint16_t;
+  static constexpr int kMaxRows = 6;
+  static constexpr int kVectors = 4;
+  static constexpr int64_t kChunk = 256;  // operands widened at a time, for L1
+  static int64_t PanelBytes(int64_t k) { return k * kCols * 2; }
+
+  template <int kRows>
+  static STRATA_INLINE void Accumulate(const uint16_t* a, int64_t k, const char* panel,
+                                       __m512 (&acc)[kRows][kVectors]) {
+    alignas(64) float x[kRows][kChunk];
+    for (int64_t start = 0; start < k; start += kChunk) {
+      const int64_t count = k - start < kChunk ? k - start : kChunk;
+#pragma GCC unroll 6
+      for (int r = 0; r < kRows; ++r) {
+        for (int64_t i = 0; i < count; i += 16) {
+          Vec16::Store(x[r] + i, Vec16::LoadBf16(a + r * k + start + i));
+        }
+      }
+      AccumulateChunk<kRows>(x, count, panel, acc);
+      panel += count * kCols * 2;
+    }
+  }
+
+  template <int kRows>
+  static STRATA_INLINE void AccumulateChunk(const float (&x)[kRows][kChunk], int64_t count,
+                                            const char* panel, __m512 (&acc)[kRows][kVectors]) {
+    const __m512i high_half = _mm512_set1_epi32(-65536);
+    for (int64_t i = 0; i < count; i += 2, panel += 4 * kCols) {
+      __m512 w[kVectors];
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c) {
+        __builtin_prefetch(panel + 64 * c + kPrefetchBytes);
+        const __m512i raw = _mm512_loadu_si512(panel + 64 * c);
+        w[c] = _mm512_castsi512_ps(_mm512_and_si512(raw, high_half));
+      }
+      MultiplyAdd<kRows>(x, i + 1, w, acc);
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c) {
+        const __m512i raw = _mm512_loadu_si512(panel + 64 * c);
+        w[c] = _mm512_castsi512_ps(_mm512_slli_epi32(raw, 16));
+      }
+      MultiplyAdd<kRows>(x, i, w, acc);
+    }
+  }
+
+  template <int kRows>
+  static STRATA_INLINE void MultiplyAdd(const float (&x)[kRows][kChunk], int64_t i,
+                                        const __m512 (&w)[kVectors],
+                                        __m512 (&acc)[kRows][kVectors]) {
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 value = _mm512_set1_ps(x[r][i]);
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c) acc[r][c] = _mm512_fmadd_ps(w[c], value, acc[r][c]);
+    }
+  }
+};
+
+// Subnormals as zero, as in the dot instruction, for FMA and epilogue alike.
+template <class Core, template <class, class> class Epilogue>
+void Run(const MatMulTask& task) {
+  const unsigned int saved = _mm_getcsr();
+  _mm_setcsr(saved | _MM_FLUSH_ZERO_ON | _MM_DENORMALS_ZERO_ON);
+  RunPanels<Vec16, Core, Epilogue<Vec16, Core>>(task);
+  _mm_setcsr(saved);
+}
+
+double Bf16Flops(int64_t iterations, float* sink) {
+  __m512 sum[24];
+  for (int c = 0; c < 24; ++c) sum[c] = Vec16::Set1(static_cast<float>(c));
+  const __m512bh scale = (__m512bh)_mm512_set1_epi32(static_cast<int>(*sink) + 0x3e803e80);
+  for (int64_t i = 0; i < iterations; ++i) {
+#pragma GCC unroll 24
+    for (int c = 0; c < 24; ++c) sum[c] = _mm512_dpbf16_ps(sum[c], scale, scale);
+  }
+  for (int c = 1; c < 24; ++c) sum[0] = _mm512_add_ps(sum[0], sum[c]);
+  *sink = Vec16::ReduceAdd(sum[0]);
+  return static_cast<double>(iterations) * 24 * 32 * 2;
+}
+
+constexpr KernelTable kDot = {
+    "avx512_bf16",
+    true,
+    true,
+    kCols,
+    &Run<DotCore, StoreEpilogue>,
+    &Run<DotCore, GatedEpilogue>,
+    &RmsNormRows<Vec16, uint16_t>,
+    &Attend<Vec16, uint16_t, uint16_t>,
+};
+constexpr KernelTable kFma = {
+    "avx512_bf16",
+    true,
+    true,
+    kCols,
+    &Run<FmaCore, StoreEpilogue>,
+    &Run<FmaCore, GatedEpilogue>,
+    &RmsNormRows<Vec16, uint16_t>,
+    &Attend<Vec16, uint16_t, uint16_t>,
+};
+constexpr ProbeTable kProbes = {nullptr, &Bf16Flops, nullptr};
+
+}  // namespace
+
+const KernelTable* Avx512Bf16Kernels() { return &kDot; }
+const KernelTable* Avx512Bf16FmaKernels() { return &kFma; }
+const ProbeTable* Avx512Bf16Probes() { return &kProbes; }
+
+}  // namespace strata::kernels

@@ -1,0 +1,95 @@
+// What an instruction set provides: one table of functions per pair of
+// instruction set and weight type, filled by the set's translation unit.
+//
+// This header is plain C in spirit: those translation units are compiled with
+// -m flags of their own, and any inline std function that they instantiated
+// could end up, compiled for AVX-512, in a program that runs on an older CPU.
+//
+// Every function is serial; the backend splits the work over threads. None of
+// their results depends on how it is split.
+
+#ifndef STRATA_KERNELS_CPU_KERNEL_TABLE_H_
+#define STRATA_KERNELS_CPU_KERNEL_TABLE_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace strata::kernels {
+
+// Packed weights (packed_matrix.h): panels of panel_cols output columns over all K.
+//   f32:  [K][panel_cols]       bf16: [K / 2][panel_cols][2]
+// A gated panel holds panel_cols / 2 columns of gate, then the same ones of up.
+struct MatMulTask {
+  const void* a;       // operand [rows, k]
+  const void* panels;  // all panels of the matrix
+  int64_t rows;
+  int64_t k;  // a multiple of 16
+  int64_t n;  // columns of out: N, less than the padded width of the panels
+  int64_t first_panel;
+  int64_t end_panel;
+  void* out;  // [rows, n], f32; operand if gated
+  bool add;   // out += instead of out =; not if gated
+};
+
+struct RmsNormTask {
+  const float* x;       // [rows, hidden]
+  const float* weight;  // [hidden]
+  float eps;
+  int64_t rows;
+  int64_t hidden;  // a multiple of 16
+  void* out;       // operand [rows, hidden]
+};
+
+// One row and one KV head: the query heads that share the KV head.
+//
+// Key/value tile of one block and head, in the weight type T; the K part is
+// transposed so that 16 scores are computed side by side:
+//   K f32: [head_dim][16]   K bf16: [head_dim / 2][16][2]   V: [16][head_dim]
+struct AttentionTask {
+  const float* queries;  // [group, head_dim], rotated
+  int64_t group;
+  int64_t head_dim;      // a multiple of 16, at most 256
+  const void* kv;        // tile of block 0 in this layer and head
+  int64_t block_stride;  // bytes from a block's tile to the next block's
+  const int32_t* block_table;
+  int64_t position;  // attends to [0, position]
+  float scale;
+  void* out;  // operand [group, head_dim]
+};
+
+struct KernelTable {
+  const char* name;
+  bool bf16_weights;   // else f32; KV tiles have the same type
+  bool bf16_operands;  // else f32
+  int64_t panel_cols;
+  void (*mat_mul)(const MatMulTask& task);
+  void (*gated_mat_mul)(const MatMulTask& task);
+  void (*rms_norm)(const RmsNormTask& task);
+  void (*attention)(const AttentionTask& task);
+};
+
+// Loops that show what the hardware can do at best (limits.h). Each returns
+// the number of operations it did, and stores a result nobody needs in *sink.
+struct ProbeTable {
+  // Reads `bytes` (a multiple of 1024) once, in order.
+  void (*read)(const void* data, size_t bytes, float* sink);
+  double (*bf16_flops)(int64_t iterations, float* sink);
+  double (*int8_ops)(int64_t iterations, float* sink);  // null: none in this set
+};
+
+const KernelTable* GenericKernels(bool bf16_weights);
+const ProbeTable* GenericProbes();
+#ifdef STRATA_X86
+const KernelTable* Avx2Kernels(bool bf16_weights);
+const ProbeTable* Avx2Probes();
+const KernelTable* Avx512F32Kernels();
+const ProbeTable* Avx512Probes();
+const KernelTable* Avx512Bf16Kernels();     // products with the bf16 dot instruction
+const KernelTable* Avx512Bf16FmaKernels();  // the same bits by widening and f32 FMA
+const ProbeTable* Avx512Bf16Probes();
+const ProbeTable* Avx512VnniProbes();
+#endif
+
+}  // namespace strata::kernels
+
+#endif  // STRATA_KERNELS_CPU_KERNEL_TABLE_H_

@@ -1,0 +1,39 @@
+// Weights packed into panels (layout in kernel_table.h).
+
+#ifndef STRATA_KERNELS_CPU_PACKED_MATRIX_H_
+#define STRATA_KERNELS_CPU_PACKED_MATRIX_H_
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace strata::kernels {
+
+class PackedMatrix : public Matrix {
+ public:
+  // The row-wise concatenation of `parts`.
+  static std::unique_ptr<PackedMatrix> Pack(std::span<const HostMatrix> parts,
+                                            const KernelTable& kernels, ThreadPool& pool);
+  // Panels of panel_cols / 2 rows of gate and the same rows of up.
+  static std::unique_ptr<PackedMatrix> PackGated(const HostMatrix& gate, const HostMatrix& up,
+                                                 const KernelTable& kernels, ThreadPool& pool);
+
+  size_t size_bytes() const override { return panels_.size_bytes(); }
+  const void* panels() const { return panels_.data(); }
+  int64_t num_panels() const { return num_panels_; }
+  int64_t k() const { return k_; }
+
+ private:
+  PackedMatrix(int64_t num_panels, int64_t k, const KernelTable& kernels);
+
+  int64_t num_panels_;
+  int64_t k_;
+  Buffer panels_;
+};
+
+}  // namespace strata::kernels
+
+#endif  // STRATA_KERNELS_CPU_PACKED_MATRIX_H_
