@@ -3,6 +3,8 @@
 #ifndef STRATA_ENGINE_OBSERVER_H_
 #define STRATA_ENGINE_OBSERVER_H_
 
+#include <cstdint>
+
 #include "engine/clock.h"
 #include "engine/request.h"
 
@@ -15,6 +17,7 @@ struct RoundReport {
   Duration verify_time{};        // heads of the sweep, sampling, verification and commits
   Duration total_time{};
   int draft_micro_steps = 0;
+  int64_t draft_row_layers = 0;  // (row, layer) pairs that the micro-steps computed
   int num_sequences = 0;
   int prefill_rows = 0;
   int decode_rows = 0;           // rows of the sweep that are no prefill

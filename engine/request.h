@@ -22,7 +22,7 @@ namespace strata {
 // Applied to a row of logits in this order: logit bias, repetition penalty,
 // presence and frequency penalties, temperature, top-k, top-p, min-p.
 struct SamplingParams {
-  float temperature = 1.0f;         // >= 0; 0: greedy (top-k, top-p and min-p have no effect)
+  float temperature = 1.0f;         // [0.01, 100], or 0: greedy (top-k, top-p, min-p: no effect)
   float top_p = 1.0f;               // (0, 1]; 1: off
   int top_k = 0;                    // >= 0; 0: off
   float min_p = 0.0f;               // [0, 1]; keeps tokens of at least min_p times the largest
@@ -98,9 +98,9 @@ struct TokenLogprobs {
 
 struct StartedEvent {
   int prompt_tokens = 0;
-  int cached_prompt_tokens = 0;   // prompt tokens whose KV was found in the prefix cache
+  int cached_prompt_tokens = 0;  // prompt tokens whose KV was found in the prefix cache
   std::optional<uint64_t> seed;
-  Speculation speculation;        // as it will be used
+  Speculation speculation;  // as it will be used
 };
 
 // Newly committed tokens. `text` may lag behind `token_ids` by an unfinished
@@ -108,6 +108,7 @@ struct StartedEvent {
 // delta, the last of which comes before OnFinished.
 struct Delta {
   std::vector<TokenId> token_ids;
+  int num_accepted_drafts = 0;  // how many of the leading token_ids were drafted
   std::string text;
   std::vector<TokenLogprobs> logprobs;  // one per token id where asked for
 };

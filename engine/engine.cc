@@ -1,0 +1,369 @@
+#include "engine/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "engine/model/llama_model.h"
+#include "engine/request_validation.h"
+#include "engine/speculation_policy.h"
+#include "engine/status_macros.h"
+#include "engine/step_loop.h"
+#include "engine/tokenizer/detokenizer.h"
+
+namespace strata {
+namespace {
+
+// Rows whose logits are computed at once: bounds the logits buffer where many
+// rows need them, e.g. 32 rows of a 128k vocabulary are 16 MiB.
+constexpr int kMaxLogitRows = 32;
+
+absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config) {
+  const auto invalid = [](std::string message) {
+    return absl::InvalidArgumentError(std::move(message));
+  };
+  if (options.max_sequences < 1) {
+    return invalid(fmt::format("max_sequences: {} is not positive", options.max_sequences));
+  }
+  if (options.max_batch_tokens < options.max_sequences) {
+    return invalid(
+        fmt::format("max_batch_tokens: {} is less than max_sequences, {}: every running sequence "
+                    "needs a row",
+                    options.max_batch_tokens, options.max_sequences));
+  }
+  if (options.max_queue < 0) {
+    return invalid(fmt::format("max_queue: {} is negative", options.max_queue));
+  }
+  if (options.max_prefill_chunk < 0) {
+    return invalid(fmt::format("max_prefill_chunk: {} is negative", options.max_prefill_chunk));
+  }
+  if (options.max_context < 0 || options.max_context > config.max_position_embeddings) {
+    return invalid(fmt::format("max_context: {} is out of range [0, {}] (the checkpoint's maximum)",
+                               options.max_context, config.max_position_embeddings));
+  }
+  if (options.default_exit_layer < 0 || options.default_exit_layer >= config.num_layers) {
+    return invalid(fmt::format("exit layer: {} is out of range [1, {}] for {} layers",
+                               options.default_exit_layer, config.num_layers - 1,
+                               config.num_layers));
+  }
+  if (options.default_num_draft_tokens < 0 || options.default_num_draft_tokens > kMaxDraftTokens) {
+    return invalid(fmt::format("draft tokens: {} is out of range [0, {}]",
+                               options.default_num_draft_tokens, kMaxDraftTokens));
+  }
+  return absl::OkStatus();
+}
+
+int BlocksFor(int num_positions) {
+  return (num_positions + kernels::kKvBlockTokens - 1) / kernels::kKvBlockTokens;
+}
+
+absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int64_t block_bytes,
+                                int max_context) {
+  const int64_t num_blocks = std::min<int64_t>(
+      options.kv_cache_bytes / block_bytes,
+      // No more than all sequences at full length can use.
+      static_cast<int64_t>(options.max_sequences) * (BlocksFor(max_context) + 1));
+  if (num_blocks < BlocksFor(max_context)) {
+    return absl::InvalidArgumentError(
+        fmt::format("KV cache: {} bytes hold {} tokens, less than one context of {}; give it {} "
+                    "bytes or limit the context",
+                    options.kv_cache_bytes, num_blocks * kernels::kKvBlockTokens, max_context,
+                    BlocksFor(max_context) * block_bytes));
+  }
+  return static_cast<int>(num_blocks);
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) ^ device();
+}
+
+}  // namespace
+
+class Engine::Impl {
+ public:
+  Impl(std::unique_ptr<Checkpoint> checkpoint, std::unique_ptr<Tokenizer> tokenizer,
+       std::unique_ptr<kernels::Backend> backend, const EngineOptions& options,
+       EngineObserver* observer, const Clock* clock)
+      : checkpoint_(std::move(checkpoint)),
+        tokenizer_(std::move(tokenizer)),
+        backend_(std::move(backend)),
+        options_(options),
+        max_context_(options.max_context > 0 ? options.max_context
+                                             : checkpoint_->config().max_position_embeddings),
+        policy_(checkpoint_->config().num_layers, options.default_exit_layer,
+                options.default_num_draft_tokens),
+        observer_(observer),
+        clock_(clock != nullptr ? clock : &steady_clock_) {}
+
+  ~Impl() { Stop(absl::UnavailableError("the server is shutting down")); }
+
+  absl::Status Start();
+  absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
+  void Cancel(RequestId id);
+  void StopAdmitting();
+  bool WaitUntilIdle(Instant deadline);
+  void Stop(absl::Status reason);
+
+  EngineLoad GetLoad() const;
+  EngineCounters GetCounters() const;
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  const kernels::Backend& backend() const { return *backend_; }
+  const SpeculationPolicy& policy() const { return policy_; }
+  int max_context() const { return max_context_; }
+
+ private:
+  // What other threads ask of the step thread.
+  struct Inbox {
+    std::vector<std::shared_ptr<RequestState>> submitted;
+    std::vector<RequestId> cancelled;
+    bool empty() const { return submitted.empty() && cancelled.empty(); }
+  };
+
+  absl::StatusOr<std::vector<TokenId>> EncodePrompt(const GenerateRequest& request) const;
+  int MaxUnfinished() const { return options_.max_sequences + options_.max_queue; }
+  void RunStepThread();
+  // Waits until there is something to do; nullopt: stop.
+  std::optional<Inbox> WaitForWork();
+  void Publish();
+  void Fail(const std::string& what);
+
+  // Constant after construction.
+  const std::unique_ptr<Checkpoint> checkpoint_;
+  const std::unique_ptr<Tokenizer> tokenizer_;
+  const std::unique_ptr<kernels::Backend> backend_;
+  const EngineOptions options_;
+  const int max_context_;
+  const SpeculationPolicy policy_;
+  EngineObserver* const observer_;
+  const SteadyClock steady_clock_;
+  const Clock* const clock_;
+
+  // Step thread only, after Start.
+  std::unique_ptr<LlamaModel> model_;
+  std::unique_ptr<StepLoop> loop_;
+
+  mutable std::mutex mu_;
+  std::condition_variable work_;  // inbox_ or stopping_ changed
+  std::condition_variable idle_;  // num_unfinished_ fell
+  // Guarded by mu_.
+  Inbox inbox_;
+  absl::Status admitting_ = absl::OkStatus();  // else why new requests are refused
+  bool stopping_ = false;
+  absl::Status stop_reason_;
+  RequestId next_id_ = 1;
+  int num_unfinished_ = 0;  // samples submitted and not ended
+  EngineLoad load_;
+  EngineCounters counters_;
+
+  std::mutex join_mu_;
+  std::thread step_thread_;  // guarded by join_mu_ after Start
+};
+
+absl::Status Engine::Impl::Start() {
+  const ModelConfig& config = checkpoint_->config();
+  RETURN_IF_ERROR(ValidateOptions(options_, config));
+  const int64_t block_bytes = LlamaModel::KvBlockBytes(config, *backend_);
+  ASSIGN_OR_RETURN(const int num_blocks, NumKvBlocks(options_, block_bytes, max_context_));
+  ModelLimits limits;
+  limits.max_rows = options_.max_batch_tokens;
+  limits.max_exit_rows = options_.max_batch_tokens;
+  limits.max_logit_rows = kMaxLogitRows;
+  limits.max_context = max_context_;
+  limits.num_kv_blocks = num_blocks;
+  ASSIGN_OR_RETURN(model_, LlamaModel::Create(*checkpoint_, backend_.get(), limits));
+
+  StepLoop::Config loop;
+  loop.scheduler.max_batch_tokens = options_.max_batch_tokens;
+  loop.scheduler.max_sequences = options_.max_sequences;
+  loop.scheduler.max_prefill_chunk =
+      options_.max_prefill_chunk > 0 ? options_.max_prefill_chunk : options_.max_batch_tokens;
+  loop.max_context = max_context_;
+  loop.entropy = RandomSeed();
+  loop_ = std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, observer_,
+                                     clock_);
+  load_ = loop_->MakeLoad();
+  step_thread_ = std::thread([this] { RunStepThread(); });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TokenId>> Engine::Impl::EncodePrompt(
+    const GenerateRequest& request) const {
+  const auto* text = std::get_if<std::string>(&request.prompt);
+  if (text == nullptr) return std::get<std::vector<TokenId>>(request.prompt);
+  if (!IsValidUtf8(*text)) return absl::InvalidArgumentError("prompt: is not valid UTF-8");
+  // No token stands for more text than this; refusing early spares tokenizing megabytes.
+  constexpr size_t kMaxBytesPerToken = 256;
+  if (text->size() > kMaxBytesPerToken * static_cast<size_t>(max_context_)) {
+    return absl::OutOfRangeError(fmt::format("prompt: {} bytes do not fit a context of {} tokens",
+                                             text->size(), max_context_));
+  }
+  return tokenizer_->Encode(*text, /*add_special_tokens=*/true);
+}
+
+absl::StatusOr<RequestId> Engine::Impl::Submit(GenerateRequest request,
+                                               std::shared_ptr<TokenSink> sink) {
+  const ModelConfig& config = checkpoint_->config();
+  RETURN_IF_ERROR(ValidateRequest(request, config));
+  auto state = std::make_shared<RequestState>();
+  ASSIGN_OR_RETURN(state->prompt, EncodePrompt(request));
+  RETURN_IF_ERROR(ValidatePrompt(state->prompt, request, config, max_context_));
+  state->params = std::move(request);
+  state->eos_token_ids = config.eos_token_ids;
+  state->sink = std::move(sink);
+  state->submitted = clock_->Now();
+
+  const int num_samples = state->params.sampling.num_samples;
+  std::lock_guard lock(mu_);
+  RETURN_IF_ERROR(admitting_);
+  if (num_unfinished_ + num_samples > MaxUnfinished()) {
+    return absl::ResourceExhaustedError(
+        fmt::format("the queue is full: {} requests are running or waiting", num_unfinished_));
+  }
+  num_unfinished_ += num_samples;
+  state->id = next_id_++;
+  inbox_.submitted.push_back(state);
+  work_.notify_one();
+  return state->id;
+}
+
+void Engine::Impl::Cancel(RequestId id) {
+  std::lock_guard lock(mu_);
+  inbox_.cancelled.push_back(id);
+  work_.notify_one();
+}
+
+void Engine::Impl::StopAdmitting() {
+  std::lock_guard lock(mu_);
+  if (admitting_.ok()) admitting_ = absl::UnavailableError("the server is shutting down");
+}
+
+bool Engine::Impl::WaitUntilIdle(Instant deadline) {
+  std::unique_lock lock(mu_);
+  return idle_.wait_until(lock, deadline, [this] { return num_unfinished_ == 0; });
+}
+
+void Engine::Impl::Stop(absl::Status reason) {
+  {
+    std::lock_guard lock(mu_);
+    if (!stopping_) {
+      stopping_ = true;
+      stop_reason_ = reason;
+      if (admitting_.ok()) admitting_ = std::move(reason);
+    }
+    work_.notify_one();
+  }
+  std::lock_guard join_lock(join_mu_);
+  if (step_thread_.joinable()) step_thread_.join();
+}
+
+std::optional<Engine::Impl::Inbox> Engine::Impl::WaitForWork() {
+  std::unique_lock lock(mu_);
+  if (loop_->num_unfinished() == 0) {
+    work_.wait(lock, [this] { return stopping_ || !inbox_.empty(); });
+  }
+  if (stopping_) return std::nullopt;
+  return std::exchange(inbox_, {});
+}
+
+void Engine::Impl::RunStepThread() {
+  try {
+    while (std::optional<Inbox> inbox = WaitForWork()) {
+      for (auto& request : inbox->submitted) loop_->Accept(std::move(request));
+      for (const RequestId id : inbox->cancelled) loop_->Cancel(id);
+      loop_->Step();
+      Publish();
+    }
+  } catch (const std::exception& error) {
+    // A lost device or no memory: nothing can be computed any more.
+    Fail(error.what());
+  }
+  // What was submitted and not yet taken in ends like the rest.
+  absl::Status reason;
+  std::vector<std::shared_ptr<RequestState>> submitted;
+  {
+    std::lock_guard lock(mu_);
+    submitted = std::exchange(inbox_, {}).submitted;
+    reason = stop_reason_;
+  }
+  for (auto& request : submitted) loop_->Accept(std::move(request));
+  loop_->AbortAll(reason);
+  Publish();
+}
+
+void Engine::Impl::Fail(const std::string& what) {
+  std::lock_guard lock(mu_);
+  stopping_ = true;
+  stop_reason_ = absl::InternalError(fmt::format("the engine has failed: {}", what));
+  admitting_ = absl::UnavailableError(stop_reason_.message());
+}
+
+void Engine::Impl::Publish() {
+  EngineLoad load = loop_->MakeLoad();
+  std::lock_guard lock(mu_);
+  load_ = load;
+  counters_ = loop_->counters();
+  num_unfinished_ = loop_->num_unfinished();
+  for (const auto& request : inbox_.submitted) {
+    num_unfinished_ += request->params.sampling.num_samples;
+  }
+  idle_.notify_all();
+}
+
+EngineLoad Engine::Impl::GetLoad() const {
+  std::lock_guard lock(mu_);
+  EngineLoad load = load_;
+  load.queued_requests = std::max(0, num_unfinished_ - load.running_requests);
+  return load;
+}
+
+EngineCounters Engine::Impl::GetCounters() const {
+  std::lock_guard lock(mu_);
+  return counters_;
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Checkpoint> checkpoint,
+                                                       std::unique_ptr<Tokenizer> tokenizer,
+                                                       std::unique_ptr<kernels::Backend> backend,
+                                                       const EngineOptions& options,
+                                                       EngineObserver* observer,
+                                                       const Clock* clock) {
+  auto impl = std::make_unique<Impl>(std::move(checkpoint), std::move(tokenizer),
+                                     std::move(backend), options, observer, clock);
+  RETURN_IF_ERROR(impl->Start());
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request,
+                                         std::shared_ptr<TokenSink> sink) {
+  return impl_->Submit(std::move(request), std::move(sink));
+}
+void Engine::Cancel(RequestId id) { impl_->Cancel(id); }
+void Engine::StopAdmitting() { impl_->StopAdmitting(); }
+bool Engine::WaitUntilIdle(Instant deadline) { return impl_->WaitUntilIdle(deadline); }
+void Engine::Stop(absl::Status reason) { impl_->Stop(std::move(reason)); }
+EngineLoad Engine::GetLoad() const { return impl_->GetLoad(); }
+EngineCounters Engine::GetCounters() const { return impl_->GetCounters(); }
+const Checkpoint& Engine::checkpoint() const { return impl_->checkpoint(); }
+const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
+int Engine::max_context() const { return impl_->max_context(); }
+Speculation Engine::auto_speculation() const {
+  Speculation automatic;
+  automatic.mode = Speculation::Mode::kAuto;
+  return impl_->policy().Resolve(automatic);
+}
+std::string Engine::backend_description() const { return impl_->backend().Description(); }
+
+}  // namespace strata

@@ -1,0 +1,138 @@
+#include "engine/sequence.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+namespace strata {
+
+using kernels::kKvBlockTokens;
+
+Sequence::Sequence(std::shared_ptr<RequestState> request, int sample_index,
+                   const Tokenizer* tokenizer, int max_tokens, uint64_t rng_key)
+    : request_(std::move(request)),
+      sample_index_(sample_index),
+      tokenizer_(tokenizer),
+      max_tokens_(max_tokens),
+      tokens_(request_->prompt),
+      sampler_(request_->params.sampling, sample_index, request_->prompt),
+      rng_(rng_key),
+      text_(tokenizer, request_->params.output.echo, request_->params.stopping.stop_sequences,
+            request_->params.stopping.include_stop_text) {
+  if (request_->params.output.echo) CommitEcho();
+}
+
+// The prompt's tokens open the first delta.
+void Sequence::CommitEcho() {
+  delta_.token_ids = request_->prompt;
+  for (const TokenId id : request_->prompt) delta_.text += text_.AppendUnsearched(id);
+}
+
+int Sequence::num_tokens_left() const {
+  const int by_request = request_->params.stopping.max_new_tokens - num_generated();
+  return std::min(by_request, max_tokens_ - static_cast<int>(tokens_.size()));
+}
+
+int Sequence::num_pending() const {
+  // Where nothing is generated (scoring), nobody needs the last token's KV.
+  const int wanted = request_->params.stopping.max_new_tokens == 0
+                         ? static_cast<int>(tokens_.size()) - 1
+                         : static_cast<int>(tokens_.size());
+  return wanted - num_computed_;
+}
+
+int Sequence::NumBlocksMissing(int num_positions) const {
+  const int needed = (num_positions + kKvBlockTokens - 1) / kKvBlockTokens;
+  return std::max(0, needed - static_cast<int>(block_table_.size()));
+}
+
+void Sequence::GrowKv(int num_positions, BlockPool& pool) {
+  for (int missing = NumBlocksMissing(num_positions); missing > 0; --missing) {
+    block_table_.push_back(pool.Allocate());
+  }
+}
+
+void Sequence::TruncateKv(int num_positions, BlockPool& pool) {
+  const size_t needed = static_cast<size_t>((num_positions + kKvBlockTokens - 1) / kKvBlockTokens);
+  while (block_table_.size() > needed) {
+    pool.Free(block_table_.back());
+    block_table_.pop_back();
+  }
+  num_computed_ = std::min(num_computed_, num_positions);
+}
+
+bool Sequence::IsStop(TokenId id) const {
+  const StoppingCriteria& stopping = request_->params.stopping;
+  const auto contains = [id](const std::vector<TokenId>& ids) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
+  return (!stopping.ignore_eos && contains(request_->eos_token_ids)) ||
+         contains(stopping.stop_token_ids);
+}
+
+void Sequence::Commit(TokenId id, bool drafted, std::optional<TokenLogprobs> logprobs) {
+  tokens_.push_back(id);
+  sampler_.Push(id);
+  delta_.token_ids.push_back(id);
+  if (drafted) {
+    ++delta_.num_accepted_drafts;
+    ++stats.accepted_tokens;
+  }
+  ++stats.emitted_tokens;
+  if (logprobs) delta_.logprobs.push_back(std::move(*logprobs));
+  CheckFinished(id);
+}
+
+void Sequence::CheckFinished(TokenId id) {
+  const StoppingCriteria& stopping = request_->params.stopping;
+  TextStream::Output output = text_.Append(id);
+  delta_.text += output.text;
+  if (output.matched_stop) {
+    matched_stop_ = *std::move(output.matched_stop);
+    finish_reason_ = FinishReason::kStopSequence;
+  } else if (IsStop(id)) {
+    const auto& stops = stopping.stop_token_ids;
+    const bool asked_for = std::find(stops.begin(), stops.end(), id) != stops.end();
+    Finish(asked_for ? FinishReason::kStopToken : FinishReason::kEos);
+  } else if (num_generated() >= stopping.max_new_tokens) {
+    Finish(FinishReason::kMaxTokens);
+  } else if (num_tokens_left() <= 0) {
+    Finish(FinishReason::kContextFull);
+  }
+}
+
+void Sequence::Finish(FinishReason reason) {
+  finish_reason_ = reason;
+  // A stop sequence may be completed by the bytes that end the text.
+  TextStream::Output output = text_.Finish();
+  delta_.text += output.text;
+  if (!output.matched_stop) return;
+  matched_stop_ = *std::move(output.matched_stop);
+  finish_reason_ = FinishReason::kStopSequence;
+}
+
+Delta Sequence::TakeDelta() { return std::exchange(delta_, {}); }
+
+FinishedEvent Sequence::MakeFinishedEvent(Instant now) const {
+  FinishedEvent event;
+  event.reason = *finish_reason_;
+  event.matched_stop = matched_stop_;
+  event.prompt_tokens = num_prompt_tokens();
+  event.generated_tokens = num_generated();
+  event.speculation = stats;
+  const Instant scheduled = started ? first_scheduled : now;
+  const Instant first = first_token.value_or(now);
+  event.timing.queued = scheduled - request_->submitted;
+  event.timing.prefill = first - scheduled;
+  event.timing.decode = first_token ? last_token - first : Duration::zero();
+  return event;
+}
+
+std::string Sequence::DraftText(std::span<const TokenId> ids) const {
+  Detokenizer detokenizer(tokenizer_, /*at_text_start=*/false);
+  std::string text;
+  for (const TokenId id : ids) text += detokenizer.Append(id);
+  return text + detokenizer.Flush();
+}
+
+}  // namespace strata

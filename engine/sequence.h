@@ -1,0 +1,116 @@
+// One sample of one request on its way through the engine.
+
+#ifndef STRATA_ENGINE_SEQUENCE_H_
+#define STRATA_ENGINE_SEQUENCE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/block_pool.h"
+#include "engine/clock.h"
+#include "engine/random.h"
+#include "engine/request.h"
+#include "engine/sampler.h"
+#include "engine/text_stream.h"
+#include "kernels/backend.h"
+
+namespace strata {
+
+// What all samples of one request share.
+struct RequestState {
+  uint64_t id = 0;
+  GenerateRequest params;
+  std::vector<TokenId> prompt;
+  std::vector<TokenId> eos_token_ids;  // the checkpoint's
+  std::shared_ptr<TokenSink> sink;
+  Instant submitted;
+  int unfinished_samples = 0;
+};
+
+// Invariant between rounds: positions [0, num_computed) have keys and values
+// of full depth, and block_table covers them. `tokens` holds all committed tokens; after a
+// decoding round the newest one alone has no keys and values yet.
+class Sequence {
+ public:
+  // `max_tokens` bounds prompt and generation together (the context). `rng_key` feeds unseeded
+  // sampling. The tokenizer must outlive this.
+  Sequence(std::shared_ptr<RequestState> request, int sample_index, const Tokenizer* tokenizer,
+           int max_tokens, uint64_t rng_key);
+
+  const std::shared_ptr<RequestState>& request() const { return request_; }
+  int sample_index() const { return sample_index_; }
+  const std::vector<TokenId>& tokens() const { return tokens_; }
+  int num_prompt_tokens() const { return static_cast<int>(request_->prompt.size()); }
+  int num_generated() const { return static_cast<int>(tokens_.size()) - num_prompt_tokens(); }
+  // Tokens that may still be generated; 0: finished, or only scoring.
+  int num_tokens_left() const;
+
+  // ---- Keys and values
+  int num_computed() const { return num_computed_; }
+  // Committed positions whose full-depth KV the next sampled token needs.
+  int num_pending() const;
+  bool decoding() const { return num_pending() == 1 && num_generated() > 0; }
+  void set_num_computed(int num_computed) { num_computed_ = num_computed; }
+  const std::vector<int32_t>& block_table() const { return block_table_; }
+  // Blocks to allocate before positions [0, num_positions) can be written.
+  int NumBlocksMissing(int num_positions) const;
+  // REQUIRES: enough free blocks.
+  void GrowKv(int num_positions, BlockPool& pool);
+  // Gives back blocks beyond those of positions [0, num_positions).
+  void TruncateKv(int num_positions, BlockPool& pool);
+
+  // ---- Tokens
+  Sampler& sampler() { return sampler_; }
+  UniformSource& uniforms() { return rng_; }
+  bool IsStop(TokenId id) const;  // an end-of-sequence or stop token of this request
+  // Appends a token; sets finish_reason() if it is the last. Text and token go to the pending delta.
+  void Commit(TokenId id, bool drafted, std::optional<TokenLogprobs> logprobs);
+  void Finish(FinishReason reason);
+  const std::optional<FinishReason>& finish_reason() const { return finish_reason_; }
+
+  // What to send since the last call.
+  bool HasDelta() const { return !delta_.token_ids.empty() || !delta_.text.empty(); }
+  Delta TakeDelta();
+  FinishedEvent MakeFinishedEvent(Instant now) const;
+  // Text of `ids` as drafts after the current text, for display.
+  std::string DraftText(std::span<const TokenId> ids) const;
+
+  // ---- Speculation, resolved (mode kAuto keeps the values chosen for it)
+  int exit_layer = 0;
+  int num_draft_tokens = 0;
+
+  // ---- For the caller's statistics
+  SpeculationStats stats;
+  bool started = false;           // OnStarted has been sent
+  Instant first_scheduled{};
+  std::optional<Instant> first_token;
+  Instant last_token{};
+  // The next prompt position whose log-probability is to be reported.
+  int next_prompt_logprob = 1;
+
+ private:
+  void CommitEcho();
+  void CheckFinished(TokenId id);
+
+  const std::shared_ptr<RequestState> request_;
+  const int sample_index_;
+  const Tokenizer* const tokenizer_;
+  const int max_tokens_;
+  std::vector<TokenId> tokens_;
+  int num_computed_ = 0;
+  std::vector<int32_t> block_table_;
+  Sampler sampler_;
+  CounterRng rng_;
+  TextStream text_;
+  Delta delta_;
+  std::optional<FinishReason> finish_reason_;
+  std::string matched_stop_;
+};
+
+}  // namespace strata
+
+#endif  // STRATA_ENGINE_SEQUENCE_H_

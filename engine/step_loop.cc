@@ -1,0 +1,194 @@
+#include "engine/step_loop.h"
+
+#include <utility>
+
+#include "engine/random.h"
+
+namespace strata {
+
+StepLoop::StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tokenizer,
+                   const SpeculationPolicy* policy, EngineObserver* observer, const Clock* clock)
+    : config_(config),
+      model_(model),
+      tokenizer_(tokenizer),
+      policy_(policy),
+      observer_(observer),
+      clock_(clock),
+      kv_blocks_(model->limits().num_kv_blocks),
+      scheduler_(config.scheduler, &kv_blocks_),
+      executor_(model, &kv_blocks_, clock) {}
+
+void StepLoop::Accept(std::shared_ptr<RequestState> request) {
+  ActiveRequest& active = active_[request->id];
+  active.state = request;
+  const Speculation speculation = policy_->Resolve(request->params.speculation);
+  request->unfinished_samples = request->params.sampling.num_samples;
+  for (int i = 0; i < request->params.sampling.num_samples; ++i) {
+    const uint64_t rng_key = Mix64(config_.entropy ^ Mix64(num_sequences_made_++));
+    active.samples.push_back(
+        std::make_unique<Sequence>(request, i, tokenizer_, config_.max_context, rng_key));
+    Sequence* sequence = active.samples.back().get();
+    sequence->exit_layer = speculation.exit_layer;
+    sequence->num_draft_tokens = speculation.num_draft_tokens;
+    scheduler_.Add(sequence);
+  }
+}
+
+void StepLoop::Cancel(RequestId id) {
+  const auto it = active_.find(id);
+  if (it != active_.end()) Abort(it, absl::CancelledError("cancelled by the caller"));
+}
+
+void StepLoop::AbortAll(const absl::Status& reason) {
+  while (!active_.empty()) Abort(active_.begin(), reason);
+}
+
+void StepLoop::Abort(ActiveRequests::iterator request, const absl::Status& reason) {
+  for (const auto& sample : request->second.samples) {
+    if (sample) scheduler_.Remove(sample.get());
+  }
+  const std::shared_ptr<TokenSink> sink = request->second.state->sink;
+  active_.erase(request);
+  if (observer_ != nullptr) observer_->OnAborted(reason);
+  sink->OnDone(reason);
+}
+
+void StepLoop::Step() {
+  ExpireRequests();
+  const StepPlan plan = scheduler_.Plan();
+  if (plan.empty()) return;
+  // A failing sample takes its request's other samples with it: sequences may be gone by the time
+  // that results are delivered.
+  std::vector<std::pair<Sequence*, RequestId>> planned;
+  const Instant start = clock_->Now();
+  for (const PlanEntry& entry : plan.entries) {
+    Start(*entry.sequence, start);
+    planned.emplace_back(entry.sequence, entry.sequence->request()->id);
+  }
+  const RoundExecutor::Result result = executor_.Run(plan);
+  const Instant now = clock_->Now();
+  Count(result.report, now);
+  for (const RequestId id : result.failed) {
+    const auto it = active_.find(id);
+    // Another sample of the same request may have ended it already.
+    if (it == active_.end()) continue;
+    Abort(it, absl::InternalError("the model computed logits that are not finite numbers; its "
+                                  "weights may be damaged"));
+  }
+  for (const auto& [sequence, request_id] : planned) {
+    if (active_.contains(request_id)) Deliver(sequence, now);
+  }
+}
+
+void StepLoop::ExpireRequests() {
+  const Instant now = clock_->Now();
+  std::vector<RequestId> past_deadline;
+  for (auto& [id, active] : active_) {
+    const GenerateRequest& params = active.state->params;
+    if (params.deadline && now >= *params.deadline) past_deadline.push_back(id);
+  }
+  for (const RequestId id : past_deadline) {
+    Abort(active_.find(id), absl::DeadlineExceededError("the request's deadline has passed"));
+  }
+  std::vector<Sequence*> out_of_time;
+  for (auto& [id, active] : active_) {
+    const auto& limit = active.state->params.stopping.time_limit;
+    if (!limit || now < active.state->submitted + *limit) continue;
+    for (const auto& sample : active.samples) {
+      if (sample) out_of_time.push_back(sample.get());
+    }
+  }
+  for (Sequence* sequence : out_of_time) {
+    Start(*sequence, now);
+    sequence->Finish(FinishReason::kTimeLimit);
+    Deliver(sequence, now);
+  }
+}
+
+void StepLoop::Start(Sequence& sequence, Instant now) {
+  if (sequence.started) return;
+  sequence.started = true;
+  sequence.first_scheduled = now;
+  const RequestState& request = *sequence.request();
+  StartedEvent event;
+  event.prompt_tokens = sequence.num_prompt_tokens();
+  event.seed = request.params.sampling.seed;
+  event.speculation = policy_->Resolve(request.params.speculation);
+  request.sink->OnStarted(sequence.sample_index(), event);
+  // An echoed prompt is there before anything is computed.
+  if (sequence.HasDelta()) request.sink->OnDelta(sequence.sample_index(), sequence.TakeDelta());
+}
+
+// Sends what the round has committed, and ends the sample if it is finished.
+void StepLoop::Deliver(Sequence* sequence, Instant now) {
+  // Scoring is finished when the whole prompt has been seen.
+  if (sequence->request()->params.stopping.max_new_tokens == 0 && sequence->num_pending() == 0 &&
+      !sequence->finish_reason()) {
+    sequence->Finish(FinishReason::kMaxTokens);
+  }
+  if (sequence->HasDelta()) {
+    Delta delta = sequence->TakeDelta();
+    ReportLatency(*sequence, delta, now);
+    sequence->request()->sink->OnDelta(sequence->sample_index(), std::move(delta));
+  }
+  if (sequence->finish_reason()) FinishSample(sequence, now);
+}
+
+void StepLoop::ReportLatency(Sequence& sequence, const Delta& delta, Instant now) {
+  if (delta.token_ids.empty()) return;
+  if (observer_ != nullptr) {
+    if (!sequence.first_token) {
+      observer_->OnFirstToken(now - sequence.request()->submitted);
+    } else {
+      observer_->OnInterToken(now - sequence.last_token, static_cast<int>(delta.token_ids.size()));
+    }
+  }
+  if (!sequence.first_token) sequence.first_token = now;
+  sequence.last_token = now;
+}
+
+void StepLoop::FinishSample(Sequence* sequence, Instant now) {
+  const std::shared_ptr<RequestState> request = sequence->request();
+  const FinishedEvent event = sequence->MakeFinishedEvent(now);
+  scheduler_.Remove(sequence);
+  if (observer_ != nullptr) observer_->OnFinished(event);
+  request->sink->OnFinished(sequence->sample_index(), event);
+  if (--request->unfinished_samples == 0) {
+    active_.erase(request->id);
+    request->sink->OnDone(absl::OkStatus());
+  } else {
+    active_.at(request->id).samples[sequence->sample_index()].reset();
+  }
+}
+
+void StepLoop::Count(const RoundReport& report, Instant now) {
+  ++counters_.rounds;
+  counters_.row_layers = model_->row_layers();
+  counters_.head_rows = model_->head_rows();
+  counters_.draft_row_layers += report.draft_row_layers;
+  counters_.drafted_tokens += report.drafted_tokens;
+  counters_.accepted_tokens += report.accepted_tokens;
+  counters_.emitted_tokens += report.emitted_tokens;
+  counters_.prefilled_tokens += report.prefill_rows;
+  counters_.preemptions += report.preemptions;
+  emitted_.Add(now, report.emitted_tokens);
+  drafted_.Add(now, report.drafted_tokens);
+  accepted_.Add(now, report.accepted_tokens);
+  if (observer_ != nullptr) observer_->OnRound(report);
+}
+
+EngineLoad StepLoop::MakeLoad() {
+  const Instant now = clock_->Now();
+  EngineLoad load;
+  load.running_requests = scheduler_.num_running();
+  load.queued_requests = scheduler_.num_waiting();
+  load.kv_blocks_total = kv_blocks_.num_blocks();
+  load.kv_blocks_used = kv_blocks_.num_used();
+  load.exit_cache_rows_used = executor_.exit_rows_used();
+  load.tokens_per_second = emitted_.Sum(now) / RateMeter::kWindowSeconds;
+  const double drafted = drafted_.Sum(now);
+  load.acceptance_rate = drafted > 0 ? accepted_.Sum(now) / drafted : 0;
+  return load;
+}
+
+}  // namespace strata

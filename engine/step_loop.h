@@ -1,0 +1,83 @@
+// The step thread's work: takes in requests, runs rounds, tells sinks.
+
+#ifndef STRATA_ENGINE_STEP_LOOP_H_
+#define STRATA_ENGINE_STEP_LOOP_H_
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/block_pool.h"
+#include "engine/clock.h"
+#include "engine/engine.h"
+#include "engine/model/llama_model.h"
+#include "engine/observer.h"
+#include "engine/rate_meter.h"
+#include "engine/round.h"
+#include "engine/scheduler.h"
+#include "engine/sequence.h"
+#include "engine/speculation_policy.h"
+
+namespace strata {
+
+// Used from one thread at a time.
+class StepLoop {
+ public:
+  struct Config {
+    SchedulerLimits scheduler;
+    int max_context = 0;
+    uint64_t entropy = 0;  // of unseeded sampling
+  };
+  // All pointers but `observer` (which may be null) are required, and must outlive the loop.
+  StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tokenizer,
+           const SpeculationPolicy* policy, EngineObserver* observer, const Clock* clock);
+
+  void Accept(std::shared_ptr<RequestState> request);
+  void Cancel(RequestId id);
+  // One round of what is there; nothing if there is nothing.
+  // Throws kernels::DeviceError; only AbortAll may be called after that.
+  void Step();
+  void AbortAll(const absl::Status& reason);
+
+  // Samples that have not ended.
+  int num_unfinished() const { return scheduler_.num_running() + scheduler_.num_waiting(); }
+  EngineLoad MakeLoad();
+  const EngineCounters& counters() const { return counters_; }
+
+ private:
+  struct ActiveRequest {
+    std::shared_ptr<RequestState> state;
+    std::vector<std::unique_ptr<Sequence>> samples;  // null: finished
+  };
+  using ActiveRequests = std::unordered_map<RequestId, ActiveRequest>;
+
+  void ExpireRequests();
+  // Tells the sink that the sample begins, once.
+  void Start(Sequence& sequence, Instant now);
+  void Deliver(Sequence* sequence, Instant now);
+  void ReportLatency(Sequence& sequence, const Delta& delta, Instant now);
+  void FinishSample(Sequence* sequence, Instant now);
+  void Abort(ActiveRequests::iterator request, const absl::Status& reason);
+  void Count(const RoundReport& report, Instant now);
+
+  const Config config_;
+  LlamaModel* const model_;
+  const Tokenizer* const tokenizer_;
+  const SpeculationPolicy* const policy_;
+  EngineObserver* const observer_;
+  const Clock* const clock_;
+
+  BlockPool kv_blocks_;
+  Scheduler scheduler_;
+  RoundExecutor executor_;
+  ActiveRequests active_;
+  uint64_t num_sequences_made_ = 0;
+  EngineCounters counters_;
+  RateMeter emitted_, drafted_, accepted_;
+};
+
+}  // namespace strata
+
+#endif  // STRATA_ENGINE_STEP_LOOP_H_
