@@ -27,8 +27,8 @@ size_t RoundUp(size_t value, size_t multiple) {
 Buffer MapHuge(size_t size_bytes) {
   // Mapped with room to align, then trimmed.
   const size_t size = RoundUp(size_bytes, kHugePage);
-  void* mapped = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapped =
+      mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) ThrowOutOfMemory(size_bytes);
   char* start = static_cast<char*>(mapped);
   const size_t head =

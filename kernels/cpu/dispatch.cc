@@ -98,6 +98,19 @@ const KernelTable& ChooseKernels(bool bf16_weights, const std::string& isa) {
   return *kernels;
 }
 
+std::vector<const KernelTable*> AvailableKernels(bool bf16_weights) {
+  std::vector<const KernelTable*> tables = {GenericKernels(bf16_weights)};
+#ifdef STRATA_X86
+  if (HasAvx2()) tables.push_back(Avx2Kernels(bf16_weights));
+  if (!bf16_weights && HasAvx512()) tables.push_back(Avx512F32Kernels());
+  if (bf16_weights && HasAvx512Bf16()) {
+    tables.push_back(Avx512Bf16Kernels());
+    tables.push_back(Avx512Bf16FmaKernels());
+  }
+#endif
+  return tables;
+}
+
 std::vector<const ProbeTable*> AvailableProbes() {
   std::vector<const ProbeTable*> probes = {GenericProbes()};
 #ifdef STRATA_X86

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cpu/cpu_memory.h"
 #include "kernels/float_types.h"
 
 namespace strata::kernels {
@@ -80,7 +81,7 @@ class ReferenceBackend : public Backend {
   std::string Description() const override { return "reference, 1 thread, f32 weights"; }
   DType operand_dtype() const override { return DType::kF32; }
 
-  Buffer Allocate(size_t size_bytes) override;
+  Buffer Allocate(size_t size_bytes) override { return AllocateHost(size_bytes); }
   void CopyToDevice(void* device, const void* host, size_t size_bytes) override {
     std::memcpy(device, host, size_bytes);
   }
@@ -128,16 +129,6 @@ class ReferenceBackend : public Backend {
   std::vector<int32_t> block_tables_;
   int max_blocks_per_sequence_ = 0;
 };
-
-Buffer ReferenceBackend::Allocate(size_t size_bytes) {
-  const size_t size = (size_bytes / 64 + 1) * 64;
-  void* data = std::aligned_alloc(64, size);
-  if (data == nullptr) {
-    throw DeviceError("cannot allocate " + std::to_string(size_bytes) + " bytes of host memory");
-  }
-  std::memset(data, 0, size);
-  return Buffer(data, size_bytes, [](void* p) { std::free(p); });
-}
 
 void ReferenceBackend::BeginBatch(const RowBatch& batch) {
   token_ids_.assign(batch.token_ids.begin(), batch.token_ids.end());

@@ -1,0 +1,100 @@
+// One suite for every backend: the cases it is instantiated with, and tensors
+// in a backend's memory.
+
+#ifndef STRATA_TESTS_KERNELS_BACKEND_CASE_H_
+#define STRATA_TESTS_KERNELS_BACKEND_CASE_H_
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+
+namespace strata::kernels {
+
+// Half the distance from 1 to the next f32, or bf16: the largest relative
+// error of one rounding.
+inline constexpr double kEpsF32 = 0x1p-24;
+inline constexpr double kEpsBf16 = 0x1p-8;
+
+struct BackendCase {
+  std::string isa;  // or "reference"
+  DType weight_dtype = DType::kF32;
+
+  std::unique_ptr<Backend> Create(int num_threads = 2) const;
+  std::string Name() const { return isa + "_" + NameOf(weight_dtype); }
+};
+
+// Reference, and each instruction set of this CPU with each weight type it can run.
+std::vector<BackendCase> AllBackendCases();
+
+// The value that a number becomes when held as `dtype`.
+float Rounded(float value, DType dtype);
+std::vector<float> Rounded(std::vector<float> values, DType dtype);
+
+// Relative error of writing a result as `dtype`.
+inline double WriteError(DType dtype) { return dtype == DType::kBF16 ? kEpsBf16 : kEpsF32; }
+
+// Uniform in [-1, 1).
+std::vector<float> RandomValues(int64_t count, uint32_t seed);
+
+// A tensor in a backend's memory.
+class DeviceTensor {
+ public:
+  DeviceTensor(Backend& backend, DType dtype, int64_t rows, int64_t cols);
+  // Rounds the values to `dtype`.
+  DeviceTensor(Backend& backend, DType dtype, int64_t rows, int64_t cols,
+               const std::vector<float>& values);
+
+  TensorView view() const { return buffer_.View(dtype_, rows_, cols_); }
+  operator TensorView() const { return view(); }       // NOLINT: passed to operations
+  operator ConstTensorView() const { return view(); }  // NOLINT
+  std::vector<float> Values() const;                   // waits, then converts
+  std::vector<float> Row(int64_t row) const;
+
+ private:
+  Backend& backend_;
+  DType dtype_;
+  int64_t rows_;
+  int64_t cols_;
+  Buffer buffer_;
+};
+
+// A checkpoint's tensor in host memory: the values rounded to `dtype`.
+class HostTensor {
+ public:
+  HostTensor(DType dtype, int64_t rows, int64_t cols, const std::vector<float>& values);
+  HostMatrix matrix() const { return {bytes_.data(), dtype_, rows_, cols_}; }
+
+ private:
+  DType dtype_;
+  int64_t rows_;
+  int64_t cols_;
+  std::vector<char> bytes_;
+};
+
+class BackendTest : public testing::TestWithParam<BackendCase> {
+ protected:
+  BackendTest() : backend_(GetParam().Create()) {}
+  DType weight_dtype() const { return GetParam().weight_dtype; }
+
+  std::unique_ptr<Backend> backend_;
+};
+
+// The pool's threads must not matter, nor must it matter that there are more
+// of them than cores.
+inline constexpr int kThreadCounts[] = {1, 2, 3};
+
+inline std::string CaseName(const testing::TestParamInfo<BackendCase>& info) {
+  return info.param.Name();
+}
+
+}  // namespace strata::kernels
+
+#define STRATA_FOR_ALL_BACKENDS(Suite) \
+  INSTANTIATE_TEST_SUITE_P(All, Suite, testing::ValuesIn(AllBackendCases()), CaseName)
+
+#endif  // STRATA_TESTS_KERNELS_BACKEND_CASE_H_

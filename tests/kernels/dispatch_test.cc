@@ -1,0 +1,68 @@
+#include "kernels/cpu/dispatch.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "kernels/cpu/cpu_backend.h"
+
+namespace strata::kernels {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+// Sets STRATA_CPU_ISA for the life of the object.
+class ScopedIsaVariable {
+ public:
+  explicit ScopedIsaVariable(const char* value) { setenv("STRATA_CPU_ISA", value, 1); }
+  ~ScopedIsaVariable() { unsetenv("STRATA_CPU_ISA"); }
+};
+
+std::string MessageOf(const CpuBackendOptions& options) {
+  try {
+    CreateCpuBackend(options);
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Dispatch, UnknownIsaSaysWhatIsAvailable) {
+  EXPECT_THAT(
+      MessageOf({DType::kF32, 1, "avx1024"}),
+      AllOf(HasSubstr("\"avx1024\""), HasSubstr("option isa"), HasSubstr("available: generic")));
+}
+
+TEST(Dispatch, UnknownIsaOfTheEnvironmentIsNamedAsSuch) {
+  const ScopedIsaVariable variable("sse9");
+  EXPECT_THAT(MessageOf({DType::kBF16, 1, ""}),
+              AllOf(HasSubstr("\"sse9\""), HasSubstr("STRATA_CPU_ISA")));
+}
+
+TEST(Dispatch, EnvironmentForcesASet) {
+  const ScopedIsaVariable variable("generic");
+  EXPECT_EQ(CreateCpuBackend({DType::kF32, 1, ""})->Description(),
+            "cpu generic, 1 threads, f32 weights");
+}
+
+TEST(Dispatch, OptionWinsOverTheEnvironment) {
+  const ScopedIsaVariable variable("sse9");
+  EXPECT_THAT(CreateCpuBackend({DType::kBF16, 1, "generic"})->Description(), HasSubstr("generic"));
+}
+
+TEST(Dispatch, DefaultIsTheBestTable) {
+  for (const bool bf16 : {false, true}) {
+    EXPECT_STREQ(ChooseKernels(bf16, "").name, AvailableKernels(bf16).back()->name);
+  }
+}
+
+TEST(Dispatch, GenericComesFirst) { EXPECT_EQ(AvailableCpuIsas().front(), "generic"); }
+
+TEST(Dispatch, F16WeightsAreRefused) {
+  EXPECT_THAT(MessageOf({DType::kF16, 1, ""}), HasSubstr("bf16 or f32"));
+}
+
+}  // namespace
+}  // namespace strata::kernels
