@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <ostream>
 #include <random>
 #include <string>
 #include <vector>
@@ -27,6 +28,9 @@ struct BackendCase {
   std::unique_ptr<Backend> Create(int num_threads = 2) const;
   std::string Name() const { return isa + "_" + NameOf(weight_dtype); }
 };
+
+// How GoogleTest shows a case.
+inline void PrintTo(const BackendCase& c, std::ostream* os) { *os << c.Name(); }
 
 // Reference, and each instruction set of this CPU with each weight type it can run.
 std::vector<BackendCase> AllBackendCases();
