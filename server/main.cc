@@ -1,0 +1,86 @@
+// strata-server: options, model, server, and an orderly end.
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/metrics.h"
+#include "server/model_loader.h"
+#include "server/options.h"
+#include "server/port_file.h"
+#include "server/server.h"
+#include "server/shutdown_signal.h"
+
+namespace strata::server {
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;
+
+int Fail(int exit_code, const absl::Status& status) {
+  fmt::print(stderr, "strata-server: {}\n", std::string(status.message()));
+  return exit_code;
+}
+
+void SetUpLogging(const std::string& level) {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("strata"));
+  spdlog::set_level(spdlog::level::from_str(level));
+}
+
+// Serves until a signal comes; then drains.
+void ServeUntilSignal(const Options& options, ShutdownSignal* signal, StrataServer* server) {
+  signal->Wait(1, absl::InfiniteDuration());
+  spdlog::info(
+      "stopping: waiting for running requests for {} ms at most; a second signal ends "
+      "them",
+      options.drain_timeout.count());
+  const bool all_ended = server->Drain(std::chrono::steady_clock::now() + options.drain_timeout,
+                                       [signal] { return signal->Wait(2, absl::ZeroDuration()); });
+  spdlog::info("stopped{}", all_ended ? "" : "; some requests were cut short");
+}
+
+int Run(const Options& options, ShutdownSignal* signal) {
+  SetUpLogging(options.log_level);
+  ServerMetrics metrics;
+  absl::StatusOr<std::unique_ptr<Engine>> engine = LoadEngine(options, &metrics);
+  if (!engine.ok()) return Fail(kExitFailure, engine.status());
+  auto server = StrataServer::Start(options, engine->get(), &metrics);
+  if (!server.ok()) return Fail(kExitFailure, server.status());
+  signal->Arm();
+  if (!options.port_file.empty()) {
+    const absl::Status status =
+        WritePortFile(options.port_file, (*server)->grpc_address(), (*server)->metrics_address());
+    if (!status.ok()) return Fail(kExitFailure, status);
+  }
+  const std::string metrics_address = (*server)->metrics_address();
+  fmt::print("strata-server ready: grpc {}, metrics {}, model {}, {}\n", (*server)->grpc_address(),
+             metrics_address.empty() ? "none" : metrics_address,
+             (*engine)->checkpoint().config().name, (*engine)->backend_description());
+  std::fflush(stdout);
+  ServeUntilSignal(options, signal, server->get());
+  return EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace strata::server
+
+int main(int argc, char** argv) {
+  using namespace strata::server;  // NOLINT: main only wires
+  ShutdownSignal signal;
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  const auto command_line =
+      ParseOptions(args, [](const std::string& name) { return std::getenv(name.c_str()); });
+  if (!command_line.ok()) return Fail(kExitUsage, command_line.status());
+  if (command_line->message) {
+    fmt::print("{}", *command_line->message);
+    return EXIT_SUCCESS;
+  }
+  return Run(command_line->options, &signal);
+}

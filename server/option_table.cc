@@ -1,0 +1,158 @@
+#include "server/option_table.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "engine/status_macros.h"
+
+namespace strata::server {
+namespace {
+
+using Setter = std::function<absl::Status(const std::string&, Options*)>;
+
+template <typename Field>  // Field: Options* -> int&
+Setter Integer(Field field, int64_t min, int64_t max) {
+  return [=](const std::string& text, Options* options) {
+    ASSIGN_OR_RETURN(const int64_t value, ParseInteger(text, min, max));
+    field(options) = static_cast<int>(value);
+    return absl::OkStatus();
+  };
+}
+
+absl::Status OneOf(const std::string& text, const std::vector<std::string>& choices) {
+  if (std::find(choices.begin(), choices.end(), text) != choices.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("'{}' is not one of {}", text, fmt::join(choices, ", ")));
+}
+
+absl::Status SetDevice(const std::string& text, Options*) {
+  RETURN_IF_ERROR(OneOf(text, {"cpu", "cuda"}));
+  if (text == "cpu") return absl::OkStatus();
+  return absl::InvalidArgumentError("this build has no CUDA backend; use cpu");
+}
+
+absl::Status SetDtype(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(OneOf(text, {"bf16", "f32", "int8", "int4"}));
+  if (text != "bf16" && text != "f32") {
+    return absl::InvalidArgumentError(
+        fmt::format("this build has no {} weights; use bf16 or f32", text));
+  }
+  options->dtype = text == "bf16" ? kernels::DType::kBF16 : kernels::DType::kF32;
+  return absl::OkStatus();
+}
+
+absl::Status SetTensorParallel(const std::string& text, Options*) {
+  ASSIGN_OR_RETURN(const int64_t ranks, ParseInteger(text, 1, 64));
+  if (ranks == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError("this build has no tensor parallelism; use 1");
+}
+
+absl::Status SetSpeculation(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(OneOf(text, {"off", "fixed", "auto"}));
+  options->speculation = text == "off"     ? Speculation::Mode::kOff
+                         : text == "fixed" ? Speculation::Mode::kFixed
+                                           : Speculation::Mode::kAuto;
+  return absl::OkStatus();
+}
+
+absl::Status SetListen(const std::string& text, Options* options) {
+  ASSIGN_OR_RETURN(options->listen, ParseHostPort(text));
+  return absl::OkStatus();
+}
+
+absl::Status SetMetricsListen(const std::string& text, Options* options) {
+  options->metrics_listen.reset();
+  if (text == "none") return absl::OkStatus();
+  ASSIGN_OR_RETURN(options->metrics_listen, ParseHostPort(text));
+  return absl::OkStatus();
+}
+
+absl::Status SetKvCacheMemory(const std::string& text, Options* options) {
+  ASSIGN_OR_RETURN(options->engine.kv_cache_bytes, ParseByteSize(text));
+  return absl::OkStatus();
+}
+
+absl::Status SetMaxMessageSize(const std::string& text, Options* options) {
+  ASSIGN_OR_RETURN(const int64_t bytes, ParseByteSize(text));
+  if (bytes > std::numeric_limits<int>::max()) {
+    return absl::InvalidArgumentError(fmt::format("{} is more than 2 GiB", text));
+  }
+  options->max_message_bytes = static_cast<int>(bytes);
+  return absl::OkStatus();
+}
+
+absl::Status SetDrainTimeout(const std::string& text, Options* options) {
+  ASSIGN_OR_RETURN(options->drain_timeout, ParseDuration(text));
+  return absl::OkStatus();
+}
+
+absl::Status SetLogLevel(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(OneOf(text, {"debug", "info", "warn", "error", "off"}));
+  options->log_level = text;
+  return absl::OkStatus();
+}
+
+Setter String(std::string Options::*field) {
+  return [field](const std::string& text, Options* options) {
+    options->*field = text;
+    return absl::OkStatus();
+  };
+}
+
+std::vector<OptionSpec> MakeTable() {
+  constexpr int64_t kMany = 1 << 20;
+  return {
+      {"model", "DIR", "The checkpoint's folder (required)", String(&Options::model)},
+      {"listen", "HOST:PORT", "Where gRPC listens; port 0 picks a free one [127.0.0.1:50051]",
+       SetListen},
+      {"metrics-listen", "HOST:PORT", "Where /metrics listens, or 'none' [127.0.0.1:9464]",
+       SetMetricsListen},
+      {"device", "cpu|cuda", "Where the model runs [cpu]", SetDevice},
+      {"dtype", "bf16|f32|int8|int4", "Type that weights and KV cache are held in [bf16]",
+       SetDtype},
+      {"threads", "N", "Threads that compute; 0: one per core [0]",
+       Integer([](Options* o) -> int& { return o->threads; }, 0, 1024)},
+      {"tensor-parallel", "N", "Shards of the model [1]", SetTensorParallel},
+      {"kv-cache-memory", "SIZE", "Memory of the KV cache, e.g. 512MiB [2GiB]", SetKvCacheMemory},
+      {"max-batch-tokens", "N", "Rows of one pass through the model [512]",
+       Integer([](Options* o) -> int& { return o->engine.max_batch_tokens; }, 1, kMany)},
+      {"max-sequences", "N", "Sequences running at once [64]",
+       Integer([](Options* o) -> int& { return o->engine.max_sequences; }, 1, kMany)},
+      {"max-queue", "N", "Requests waiting; more are refused [256]",
+       Integer([](Options* o) -> int& { return o->engine.max_queue; }, 0, kMany)},
+      {"max-context", "N", "Positions per sequence; 0: the checkpoint's maximum [0]",
+       Integer([](Options* o) -> int& { return o->engine.max_context; }, 0, int64_t{1} << 30)},
+      {"max-calls", "N", "Inference calls in flight; more are refused [1024]",
+       Integer([](Options* o) -> int& { return o->max_calls; }, 1, kMany)},
+      {"max-message-size", "SIZE", "Largest request message [16MiB]", SetMaxMessageSize},
+      {"default-max-new-tokens", "N",
+       "max_new_tokens where neither request nor generation_config.json says [512]",
+       Integer([](Options* o) -> int& { return o->default_max_new_tokens; }, 1, kMany)},
+      {"speculation", "off|fixed|auto", "Drafting where a request does not say [auto]",
+       SetSpeculation},
+      {"exit-layer", "E", "Layers that draft by default; 0: by the model's depth [0]",
+       Integer([](Options* o) -> int& { return o->engine.default_exit_layer; }, 0, 1000)},
+      {"num-draft-tokens", "K", "Drafted per round by default; 0: by the model's depth [0]",
+       Integer([](Options* o) -> int& { return o->engine.default_num_draft_tokens; }, 0, 32)},
+      {"accept-model-license", "ID", "Accepts the checkpoint's licence of this id",
+       String(&Options::accepted_license)},
+      {"drain-timeout", "TIME", "How long SIGTERM waits for running requests [30s]",
+       SetDrainTimeout},
+      {"port-file", "FILE", "Written when ready: the addresses in use",
+       String(&Options::port_file)},
+      {"log-level", "debug|info|warn|error|off", "Least level logged to stderr [info]",
+       SetLogLevel},
+  };
+}
+
+}  // namespace
+
+const std::vector<OptionSpec>& OptionTable() {
+  static const std::vector<OptionSpec> table = MakeTable();
+  return table;
+}
+
+}  // namespace strata::server
