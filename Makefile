@@ -1,0 +1,58 @@
+# One command for each thing a person does with this tree; `make help` lists them.
+# The build itself is CMake's: see CMakePresets.json.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+JOBS ?= $(shell nproc)
+
+.PHONY: help setup setup-build setup-tidy build demo serve test dev-test tsan-test bench \
+        format format-check tidy clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup:  ## install the Debian packages and tools that building and testing need
+	@scripts/setup.sh build test
+
+setup-build:
+	@scripts/setup.sh build
+
+setup-tidy:
+	@scripts/setup.sh build tidy
+
+build: setup-build  ## build everything into build/release
+	@scripts/build.sh release $(JOBS)
+
+demo: build  ## watch models/demo draft and verify over gRPC, beside plain decoding
+	@scripts/demo.sh
+
+serve: build  ## serve models/demo, or MODEL=DIR, until interrupted; ARGS="--flag value"
+	@scripts/serve.sh $(ARGS)
+
+test: setup  ## build, then run every test
+	@scripts/build.sh release $(JOBS)
+	@ctest --preset release
+
+dev-test: setup  ## run the unit tests under AddressSanitizer and UBSan
+	@scripts/build.sh dev $(JOBS)
+	@ctest --preset dev -L unit
+
+tsan-test: setup  ## run the unit tests under ThreadSanitizer
+	@scripts/build.sh tsan $(JOBS)
+	@ctest --preset tsan -L unit
+
+bench: build  ## measure models/demo in process, against what this machine can do
+	@build/release/bin/strata-bench --model models/demo $(ARGS)
+
+format: setup  ## rewrite the C++ and proto files in our format
+	@scripts/format.sh -i
+
+format-check: setup  ## say which C++ and proto files are not in our format
+	@scripts/format.sh --dry-run -Werror
+
+tidy: setup-tidy  ## run clang-tidy over our sources
+	@scripts/build.sh release $(JOBS)
+	@scripts/tidy.sh $(JOBS)
+
+clean:  ## remove all that was built
+	rm -rf build
