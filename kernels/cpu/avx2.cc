@@ -79,8 +79,8 @@ void Read(const void* data, size_t bytes, float* sink) {
   const float* p = static_cast<const float*>(data);
   __m256 sum[4] = {};
   for (size_t i = 0; i < bytes / sizeof(float); i += 32) {
-    __builtin_prefetch(p + i + kPrefetchBytes / 4);
-    __builtin_prefetch(p + i + 16 + kPrefetchBytes / 4);
+    __builtin_prefetch(p + i + kReadAhead / 4);
+    __builtin_prefetch(p + i + 16 + kReadAhead / 4);
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) sum[c] = _mm256_add_ps(sum[c], _mm256_loadu_ps(p + i + 8 * c));
   }

@@ -26,7 +26,7 @@ void Read(const void* data, size_t bytes, float* sink) {
   for (size_t i = 0; i < bytes / sizeof(float); i += 64) {
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) {
-      __builtin_prefetch(p + i + 16 * c + kPrefetchBytes / 4);
+      __builtin_prefetch(p + i + 16 * c + kReadAhead / 4);
       sum[c] = _mm512_add_ps(sum[c], _mm512_loadu_ps(p + i + 16 * c));
     }
   }

@@ -25,22 +25,24 @@ struct DotCore {
   using Operand = uint16_t;
   static constexpr int kMaxRows = 6;
   static constexpr int kVectors = 4;
-  static int64_t PanelBytes(int64_t k) { return k * kCols * 2; }
+  static constexpr int64_t kWeightBytes = 2;
 
   template <int kRows>
-  static STRATA_INLINE void Accumulate(const uint16_t* a, int64_t k, const char* panel,
-                                       __m512 (&acc)[kRows][kVectors]) {
-    for (int64_t i = 0; i < k; i += 2, panel += 4 * kCols) {
+  static STRATA_INLINE void Accumulate(const Block<uint16_t>& b, __m512 (&acc)[kRows][kVectors]) {
+    const char* weights = b.weights;
+    const char* prefetch = b.prefetch;
+    for (int64_t i = 0; i < b.count; i += 2, weights += 4 * kCols) {
       __m512bh w[kVectors];
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) {
-        __builtin_prefetch(panel + 64 * c + kPrefetchBytes);
-        w[c] = (__m512bh)_mm512_loadu_si512(panel + 64 * c);
+        __builtin_prefetch(prefetch);
+        prefetch += b.prefetch_step;
+        w[c] = (__m512bh)_mm512_loadu_si512(weights + 64 * c);
       }
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
         int pair;
-        __builtin_memcpy(&pair, a + r * k + i, sizeof(pair));
+        __builtin_memcpy(&pair, b.a + r * b.k + i, sizeof(pair));
         const __m512bh x = (__m512bh)_mm512_set1_epi32(pair);
 #pragma GCC unroll 4
         for (int c = 0; c < kVectors; ++c) acc[r][c] = _mm512_dpbf16_ps(acc[r][c], w[c], x);
@@ -53,42 +55,33 @@ struct FmaCore {
   using Operand = uint16_t;
   static constexpr int kMaxRows = 6;
   static constexpr int kVectors = 4;
-  static constexpr int64_t kChunk = 256;  // operands widened at a time, for L1
-  static int64_t PanelBytes(int64_t k) { return k * kCols * 2; }
+  static constexpr int64_t kWeightBytes = 2;
 
   template <int kRows>
-  static STRATA_INLINE void Accumulate(const uint16_t* a, int64_t k, const char* panel,
-                                       __m512 (&acc)[kRows][kVectors]) {
+  static STRATA_INLINE void Accumulate(const Block<uint16_t>& b, __m512 (&acc)[kRows][kVectors]) {
     alignas(64) float x[kRows][kChunk];
-    for (int64_t start = 0; start < k; start += kChunk) {
-      const int64_t count = k - start < kChunk ? k - start : kChunk;
 #pragma GCC unroll 6
-      for (int r = 0; r < kRows; ++r) {
-        for (int64_t i = 0; i < count; i += 16) {
-          Vec16::Store(x[r] + i, Vec16::LoadBf16(a + r * k + start + i));
-        }
+    for (int r = 0; r < kRows; ++r) {
+      for (int64_t i = 0; i < b.count; i += 16) {
+        Vec16::Store(x[r] + i, Vec16::LoadBf16(b.a + r * b.k + i));
       }
-      AccumulateChunk<kRows>(x, count, panel, acc);
-      panel += count * kCols * 2;
     }
-  }
-
-  template <int kRows>
-  static STRATA_INLINE void AccumulateChunk(const float (&x)[kRows][kChunk], int64_t count,
-                                            const char* panel, __m512 (&acc)[kRows][kVectors]) {
     const __m512i high_half = _mm512_set1_epi32(-65536);
-    for (int64_t i = 0; i < count; i += 2, panel += 4 * kCols) {
+    const char* weights = b.weights;
+    const char* prefetch = b.prefetch;
+    for (int64_t i = 0; i < b.count; i += 2, weights += 4 * kCols) {
       __m512 w[kVectors];
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) {
-        __builtin_prefetch(panel + 64 * c + kPrefetchBytes);
-        const __m512i raw = _mm512_loadu_si512(panel + 64 * c);
+        __builtin_prefetch(prefetch);
+        prefetch += b.prefetch_step;
+        const __m512i raw = _mm512_loadu_si512(weights + 64 * c);
         w[c] = _mm512_castsi512_ps(_mm512_and_si512(raw, high_half));
       }
       MultiplyAdd<kRows>(x, i + 1, w, acc);
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) {
-        const __m512i raw = _mm512_loadu_si512(panel + 64 * c);
+        const __m512i raw = _mm512_loadu_si512(weights + 64 * c);
         w[c] = _mm512_castsi512_ps(_mm512_slli_epi32(raw, 16));
       }
       MultiplyAdd<kRows>(x, i, w, acc);

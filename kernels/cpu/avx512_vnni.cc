@@ -17,7 +17,7 @@ double Int8Ops(int64_t iterations, float* sink) {
     for (int c = 0; c < 24; ++c) sum[c] = _mm512_dpbusd_epi32(sum[c], x, x);
   }
   for (int c = 1; c < 24; ++c) sum[0] = _mm512_add_epi32(sum[0], sum[c]);
-  *sink = static_cast<float>(_mm512_reduce_add_epi32(sum[0]));
+  *sink = _mm512_reduce_add_ps(_mm512_cvtepi32_ps(sum[0]));
   return static_cast<double>(iterations) * 24 * 64 * 2;
 }
 

@@ -70,6 +70,8 @@ struct KernelTable {
 
 // Loops that show what the hardware can do at best (limits.h). Each returns
 // the number of operations it did, and stores a result nobody needs in *sink.
+constexpr size_t kReadAhead = 4096;  // bytes that the read probe prefetches ahead
+
 struct ProbeTable {
   // Reads `bytes` (a multiple of 1024) once, in order.
   void (*read)(const void* data, size_t bytes, float* sink);

@@ -1,10 +1,12 @@
 // The matrix product over a vector type V: one microkernel family for one to
-// many rows. A microkernel keeps the sums of up to Core::kMaxRows rows times one panel in
-// registers over the whole of K, so each sum has one fixed order whatever the
-// number of rows. Rules of vector_math.h apply.
+// many rows. A panel is taken in chunks of K that stay in L1 while all rows of
+// a tile pass over them; a microkernel holds the sums of a few rows times one
+// panel in registers over a chunk and parks them in memory until the next. So
+// each sum is one chain over K, whatever the number of rows. Rules of
+// vector_math.h apply.
 //
-// A Core provides Operand, kMaxRows, kVectors (vectors per panel row),
-// PanelBytes(k) and Accumulate<kRows>(a, k, panel, acc).
+// A Core provides Operand, kMaxRows, kVectors (vectors per panel row), kWeightBytes
+// and Accumulate<kRows>(block, acc).
 
 #ifndef STRATA_KERNELS_CPU_MAT_MUL_KERNEL_H_
 #define STRATA_KERNELS_CPU_MAT_MUL_KERNEL_H_
@@ -14,9 +16,22 @@
 namespace strata::kernels {
 namespace {
 
-// How far ahead of its use a panel is fetched: about 2 us of one core's share
-// of the memory bandwidth would be ideal, and 4 KiB is where it levels off.
-constexpr int64_t kPrefetchBytes = 4096;
+constexpr int64_t kChunk = 128;       // of K: 16 KiB of a 64-column bf16 panel
+constexpr int64_t kMaxTileRows = 96;  // whose parked sums still fit in L1 or close by
+
+// A few rows times one chunk of one panel.
+template <class Operand>
+struct Block {
+  const Operand* a;     // [rows, k], from the chunk's first element
+  int64_t k;            // elements from one row of a to the next
+  int64_t count;        // elements of K in this chunk, a multiple of 16
+  const char* weights;  // of this chunk
+  // Weights that will be needed later. The blocks of a tile share the fetching
+  // of the next chunk evenly, so that memory is never idle: bytes to fetch per
+  // 64 bytes of weights used.
+  const char* prefetch;
+  int64_t prefetch_step;
+};
 
 // f32 weights and operands.
 template <class V, int kPanelVectors, int kRowsAtOnce>
@@ -25,23 +40,25 @@ struct F32Core {
   static constexpr int kMaxRows = kRowsAtOnce;
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
-  static int64_t PanelBytes(int64_t k) { return k * kCols * 4; }
+  static constexpr int64_t kWeightBytes = 4;
 
   template <int kRows>
-  static STRATA_INLINE void Accumulate(const float* a, int64_t k, const char* panel,
+  static STRATA_INLINE void Accumulate(const Block<float>& b,
                                        typename V::T (&acc)[kRows][kVectors]) {
-    const float* w = reinterpret_cast<const float*>(panel);
-    for (int64_t i = 0; i < k; ++i, w += kCols) {
+    const float* w = reinterpret_cast<const float*>(b.weights);
+    const char* prefetch = b.prefetch;
+    for (int64_t i = 0; i < b.count; ++i, w += kCols) {
 #pragma GCC unroll 4
-      for (int c = 0; c < kVectors; ++c) {
-        if (c * V::kWidth % 16 == 0) __builtin_prefetch(w + c * V::kWidth + kPrefetchBytes / 4);
+      for (int c = 0; c < kCols / 16; ++c) {
+        __builtin_prefetch(prefetch);
+        prefetch += b.prefetch_step;
       }
       typename V::T wide[kVectors];
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) wide[c] = V::Load(w + c * V::kWidth);
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
-        const typename V::T x = V::Set1(a[r * k + i]);
+        const typename V::T x = V::Set1(b.a[r * b.k + i]);
 #pragma GCC unroll 4
         for (int c = 0; c < kVectors; ++c) acc[r][c] = V::Fma(wide[c], x, acc[r][c]);
       }
@@ -56,22 +73,24 @@ struct WidenedBf16Core {
   static constexpr int kMaxRows = kRowsAtOnce;
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
-  static int64_t PanelBytes(int64_t k) { return k * kCols * 2; }
+  static constexpr int64_t kWeightBytes = 2;
 
   template <int kRows>
-  static STRATA_INLINE void Accumulate(const float* a, int64_t k, const char* panel,
+  static STRATA_INLINE void Accumulate(const Block<float>& b,
                                        typename V::T (&acc)[kRows][kVectors]) {
-    const uint16_t* w = reinterpret_cast<const uint16_t*>(panel);
-    for (int64_t i = 0; i < k; i += 2, w += 2 * kCols) {
-      __builtin_prefetch(w + kPrefetchBytes / 2);
+    static_assert(kCols == 16);  // one cache line per pair
+    const uint16_t* w = reinterpret_cast<const uint16_t*>(b.weights);
+    const char* prefetch = b.prefetch;
+    for (int64_t i = 0; i < b.count; i += 2, w += 2 * kCols, prefetch += b.prefetch_step) {
+      __builtin_prefetch(prefetch);
       typename V::T even[kVectors];
       typename V::T odd[kVectors];
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) V::LoadBf16Pairs(w + 2 * c * V::kWidth, &even[c], &odd[c]);
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
-        const typename V::T x0 = V::Set1(a[r * k + i]);
-        const typename V::T x1 = V::Set1(a[r * k + i + 1]);
+        const typename V::T x0 = V::Set1(b.a[r * b.k + i]);
+        const typename V::T x1 = V::Set1(b.a[r * b.k + i + 1]);
 #pragma GCC unroll 4
         for (int c = 0; c < kVectors; ++c) {
           acc[r][c] = V::Fma(odd[c], x1, acc[r][c]);
@@ -126,60 +145,103 @@ struct GatedEpilogue {
   }
 };
 
+// Where a block's rows stand in the whole product.
+template <class Out>
+struct Placement {
+  float* sums;    // [rows, panel columns], parked between chunks
+  bool is_first;  // chunk: sums start from zero
+  bool is_last;   // chunk: sums are written to out
+  Out* out;       // from the panel's first column
+  int64_t n;      // elements from one row of out to the next
+  int64_t valid;  // columns of the panel that exist
+  bool add;
+};
+
 template <class V, class Core, class Epilogue, int kRows>
-__attribute__((noinline)) void MicroKernel(const typename Core::Operand* a, const char* panel,
-                                           const MatMulTask& t, int64_t valid,
-                                           typename Epilogue::Out* out) {
+__attribute__((noinline)) void MicroKernel(const Block<typename Core::Operand>& block,
+                                           const Placement<typename Epilogue::Out>& place) {
+  constexpr int kCols = Core::kVectors * V::kWidth;
   typename V::T acc[kRows][Core::kVectors];
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int c = 0; c < Core::kVectors; ++c) acc[r][c] = V::Set1(0.0f);
+    for (int c = 0; c < Core::kVectors; ++c) {
+      acc[r][c] = place.is_first ? V::Set1(0.0f) : V::Load(place.sums + r * kCols + c * V::kWidth);
+    }
   }
-  Core::template Accumulate<kRows>(a, t.k, panel, acc);
+  Core::template Accumulate<kRows>(block, acc);
+  if (place.is_last) {
 #pragma GCC unroll 6
-  for (int r = 0; r < kRows; ++r) Epilogue::Row(acc[r], t.add, valid, out + r * t.n);
+    for (int r = 0; r < kRows; ++r) {
+      Epilogue::Row(acc[r], place.add, place.valid, place.out + r * place.n);
+    }
+    return;
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < Core::kVectors; ++c) {
+      V::Store(place.sums + r * kCols + c * V::kWidth, acc[r][c]);
+    }
+  }
 }
 
 template <class V, class Core, class Epilogue, int kRows>
-STRATA_INLINE void DispatchRows(int64_t rows, const typename Core::Operand* a, const char* panel,
-                                const MatMulTask& t, int64_t valid, typename Epilogue::Out* out) {
+STRATA_INLINE void DispatchRows(int64_t rows, const Block<typename Core::Operand>& block,
+                                const Placement<typename Epilogue::Out>& place) {
   if (rows == kRows) {
-    MicroKernel<V, Core, Epilogue, kRows>(a, panel, t, valid, out);
+    MicroKernel<V, Core, Epilogue, kRows>(block, place);
   } else if constexpr (kRows > 1) {
-    DispatchRows<V, Core, Epilogue, kRows - 1>(rows, a, panel, t, valid, out);
+    DispatchRows<V, Core, Epilogue, kRows - 1>(rows, block, place);
   }
 }
 
-// Rows whose operands stay in a core's L2 while the panels pass by; a panel
-// of its own size stays with them and serves all blocks of the tile.
+// Rows [first, first + rows) times one panel.
+template <class V, class Core, class Epilogue>
+void RunPanel(const MatMulTask& t, int64_t first, int64_t rows, int64_t panel) {
+  constexpr int64_t kCols = Core::kVectors * V::kWidth;
+  alignas(64) float sums[kMaxTileRows * kCols];
+  const auto* a = static_cast<const typename Core::Operand*>(t.a) + first * t.k;
+  const int64_t col = panel * Epilogue::kOutCols;
+  auto* out = static_cast<typename Epilogue::Out*>(t.out) + first * t.n + col;
+  const int64_t valid = t.n - col < Epilogue::kOutCols ? t.n - col : Epilogue::kOutCols;
+  const char* weights =
+      static_cast<const char*>(t.panels) + panel * t.k * kCols * Core::kWeightBytes;
+  const int64_t blocks = (rows + Core::kMaxRows - 1) / Core::kMaxRows;
+  for (int64_t start = 0; start < t.k; start += kChunk) {
+    const int64_t count = t.k - start < kChunk ? t.k - start : kChunk;
+    const int64_t chunk_bytes = count * kCols * Core::kWeightBytes;
+    for (int64_t b = 0, row = 0; b < blocks; ++b) {
+      // Even blocks: 8 rows are 4 + 4, not 6 + 2.
+      const int64_t end = rows * (b + 1) / blocks;
+      DispatchRows<V, Core, Epilogue, Core::kMaxRows>(
+          end - row,
+          {a + row * t.k + start, t.k, count, weights,
+           weights + chunk_bytes + chunk_bytes * b / blocks, 64 / blocks},
+          {sums + row * kCols, start == 0, start + count == t.k, out + row * t.n, t.n, valid,
+           t.add});
+      row = end;
+    }
+    weights += chunk_bytes;
+  }
+}
+
+// Rows whose operands stay in a core's L2 while the panels pass by.
 template <class Core>
 int64_t RowsPerTile(int64_t k) {
-  constexpr int64_t kTileBytes = 768 * 1024;
-  const int64_t blocks =
-      kTileBytes / (k * static_cast<int64_t>(sizeof(typename Core::Operand)) * Core::kMaxRows);
-  return (blocks < 1 ? 1 : blocks) * Core::kMaxRows;
+  constexpr int64_t kTileBytes = 1024 * 1024;
+  const int64_t rows = kTileBytes / (k * static_cast<int64_t>(sizeof(typename Core::Operand)));
+  if (rows >= kMaxTileRows) return kMaxTileRows / Core::kMaxRows * Core::kMaxRows;
+  return rows < Core::kMaxRows ? Core::kMaxRows : rows / Core::kMaxRows * Core::kMaxRows;
 }
 
 template <class V, class Core, class Epilogue>
 void RunPanels(const MatMulTask& t) {
-  const auto* a = static_cast<const typename Core::Operand*>(t.a);
-  auto* out = static_cast<typename Epilogue::Out*>(t.out);
   const int64_t tile = RowsPerTile<Core>(t.k);
   for (int64_t first = 0; first < t.rows; first += tile) {
-    const int64_t end = first + tile < t.rows ? first + tile : t.rows;
+    const int64_t rows = t.rows - first < tile ? t.rows - first : tile;
     for (int64_t p = t.first_panel; p < t.end_panel; ++p) {
-      const char* panel = static_cast<const char*>(t.panels) + p * Core::PanelBytes(t.k);
-      const int64_t col = p * Epilogue::kOutCols;
-      const int64_t valid = t.n - col < Epilogue::kOutCols ? t.n - col : Epilogue::kOutCols;
-      for (int64_t row = first; row < end;) {
-        // Even blocks: 8 rows are 4 + 4, not 6 + 2.
-        const int64_t blocks = (end - row + Core::kMaxRows - 1) / Core::kMaxRows;
-        const int64_t rows = (end - row + blocks - 1) / blocks;
-        DispatchRows<V, Core, Epilogue, Core::kMaxRows>(rows, a + row * t.k, panel, t, valid,
-                                                        out + row * t.n + col);
-        row += rows;
-      }
+      RunPanel<V, Core, Epilogue>(t, first, rows, p);
     }
   }
 }
