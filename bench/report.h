@@ -1,0 +1,50 @@
+// What strata-bench prints: one figure a row, as a table or as JSON.
+
+#ifndef STRATA_BENCH_REPORT_H_
+#define STRATA_BENCH_REPORT_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace strata::bench {
+
+// What the machine can do at best, measured in the same run.
+struct Limits {
+  double read_gb_s = 0;
+  double bf16_gflop_s = 0;
+  double int8_gop_s = 0;
+};
+
+struct Speculative {
+  double acceptance_rate = 0;
+  double tokens_per_round = 0;   // tau
+  double draft_cost = 0;         // c: a micro-step's time over an autoregressive round's
+  double speedup = 0;            // over autoregressive, in the same run
+  double predicted_speedup = 0;  // tau / (1 + K c)
+};
+
+struct Row {
+  std::string name;
+  double value = 0;
+  std::string unit;
+  double limit = 0;  // in the same unit; 0: none known
+  std::optional<Speculative> speculative;
+};
+
+struct Report {
+  std::string model;
+  std::string backend;
+  Limits limits;
+  std::vector<Row> rows;
+};
+
+std::string ToTable(const Report& report);
+// {"model", "backend", "limits": {"read_gb_s", "bf16_gflop_s", "int8_gop_s"},
+//  "results": [{"name", "value", "unit", "limit", "fraction", ...}]}; speculative rows also have
+// "acceptance_rate", "tokens_per_round", "draft_cost", "speedup", "predicted_speedup".
+std::string ToJson(const Report& report);
+
+}  // namespace strata::bench
+
+#endif  // STRATA_BENCH_REPORT_H_
