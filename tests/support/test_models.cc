@@ -39,6 +39,11 @@ std::string NameOf(const TestDevice& device) {
   return device.isa + "_" + kernels::NameOf(device.dtype);
 }
 
+int64_t KvBytes(const ModelConfig& config, const TestDevice& device, int num_tokens) {
+  const int blocks = (num_tokens + kernels::kKvBlockTokens - 1) / kernels::kKvBlockTokens;
+  return LlamaModel::KvBlockBytes(config, *OpenBackend(device)) * blocks;
+}
+
 EngineOptions TestEngineOptions() {
   EngineOptions options;
   options.kv_cache_bytes = 64 << 20;

@@ -3,6 +3,7 @@
 #ifndef STRATA_TESTS_SUPPORT_TEST_MODELS_H_
 #define STRATA_TESTS_SUPPORT_TEST_MODELS_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,6 +30,9 @@ struct TestDevice {
 // Every kernel set this CPU has, with both weight types, on one thread.
 std::vector<TestDevice> AllTestDevices();
 std::string NameOf(const TestDevice& device);
+
+// Bytes of KV that one sequence of `num_tokens` takes.
+int64_t KvBytes(const ModelConfig& config, const TestDevice& device, int num_tokens);
 
 // The rest end the test program on failure: a broken checkout is no test result.
 std::unique_ptr<Engine> OpenEngine(const std::string& folder, const TestDevice& device,

@@ -1,0 +1,194 @@
+// Invariant I1: greedy and seeded generation give the same tokens and
+// log-probabilities, bit for bit, whatever surrounds the request.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "tests/support/collecting_sink.h"
+#include "tests/support/test_models.h"
+
+namespace strata {
+namespace {
+
+// Draws requests and engine settings.
+class CaseGenerator {
+ public:
+  CaseGenerator(uint64_t seed, const ModelConfig& config, int max_prompt, int max_new)
+      : random_(seed), config_(config), max_prompt_(max_prompt), max_new_(max_new) {}
+
+  int Int(int low, int high) { return std::uniform_int_distribution(low, high)(random_); }
+  float Real(float low, float high) {
+    return std::uniform_real_distribution<float>(low, high)(random_);
+  }
+  bool Chance(double p) { return std::bernoulli_distribution(p)(random_); }
+  TokenId Token() { return Int(0, config_.vocab_size - 1); }
+
+  // Without speculation: how the request runs alone.
+  GenerateRequest Request() {
+    GenerateRequest request;
+    std::vector<TokenId> prompt(Int(1, max_prompt_));
+    for (TokenId& id : prompt) id = Token();
+    request.prompt = prompt;
+    request.sampling = Sampling();
+    request.stopping.max_new_tokens = Int(1, max_new_);
+    request.stopping.ignore_eos = Chance(0.3);
+    if (Chance(0.3)) request.stopping.stop_sequences = {"e", "self", "\n\n"};
+    if (Chance(0.2)) request.stopping.stop_token_ids = {Token(), Token()};
+    request.output.logprobs = Int(0, 3);
+    request.output.prompt_logprobs = Chance(0.2);
+    return request;
+  }
+
+  Speculation AnySpeculation() {
+    Speculation speculation;
+    const int kind = Int(0, 9);
+    if (kind == 0) return speculation;
+    speculation.mode = kind == 1 ? Speculation::Mode::kAuto : Speculation::Mode::kFixed;
+    if (kind == 1) return speculation;
+    speculation.exit_layer = Int(1, config_.num_layers - 1);
+    speculation.num_draft_tokens = Int(0, 8);
+    return speculation;
+  }
+
+ private:
+  SamplingParams Sampling() {
+    SamplingParams sampling;
+    sampling.temperature = 0;
+    if (Chance(0.7)) {
+      sampling.temperature = Real(0.3f, 1.5f);
+      sampling.seed = static_cast<uint64_t>(Int(0, 1 << 30));
+      if (Chance(0.5)) sampling.top_p = Real(0.3f, 1.0f);
+      if (Chance(0.5)) sampling.top_k = Int(1, 50);
+      if (Chance(0.3)) sampling.min_p = Real(0.0f, 0.2f);
+    }
+    if (Chance(0.3)) sampling.repetition_penalty = Real(0.8f, 1.5f);
+    if (Chance(0.3)) sampling.presence_penalty = Real(-1.0f, 1.0f);
+    if (Chance(0.3)) sampling.frequency_penalty = Real(-1.0f, 1.0f);
+    if (Chance(0.3)) sampling.logit_bias = {{Token(), 3.0f}, {Token(), -5.0f}};
+    return sampling;
+  }
+
+  std::mt19937_64 random_;
+  const ModelConfig& config_;
+  const int max_prompt_, max_new_;
+};
+
+bool operator==(const TokenLogprob& a, const TokenLogprob& b) {
+  return a.token_id == b.token_id && a.logprob == b.logprob;
+}
+
+// Bit for bit: floats are compared with ==.
+void ExpectSameLogprobs(const std::vector<TokenLogprobs>& actual,
+                        const std::vector<TokenLogprobs>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(actual[i].token_id, expected[i].token_id) << "token " << i;
+    EXPECT_EQ(actual[i].logprob, expected[i].logprob) << "token " << i;
+    ASSERT_EQ(actual[i].top.size(), expected[i].top.size());
+    for (size_t j = 0; j < expected[i].top.size(); ++j) {
+      EXPECT_TRUE(actual[i].top[j] == expected[i].top[j]) << "token " << i << ", top " << j;
+    }
+  }
+}
+
+void ExpectSame(const CollectedSample& actual, const CollectedSample& expected) {
+  ASSERT_EQ(actual.token_ids, expected.token_ids);
+  EXPECT_EQ(actual.text, expected.text);
+  EXPECT_EQ(actual.finished->reason, expected.finished->reason);
+  EXPECT_EQ(actual.finished->matched_stop, expected.finished->matched_stop);
+  ExpectSameLogprobs(actual.logprobs, expected.logprobs);
+  ExpectSameLogprobs(actual.prompt_logprobs, expected.prompt_logprobs);
+}
+
+struct Setting {
+  std::string model;
+  TestDevice device;
+  int num_cases = 0;
+  int max_prompt = 0;
+  int max_new = 0;
+};
+
+// Runs `requests` at once on `engine`, with random company that is cancelled halfway.
+std::vector<CollectedSample> RunTogether(Engine& engine, CaseGenerator& generate,
+                                         const std::vector<GenerateRequest>& requests) {
+  std::vector<std::shared_ptr<CollectingSink>> sinks;
+  std::vector<RequestId> company;
+  for (const GenerateRequest& request : requests) {
+    if (generate.Chance(0.3)) {
+      GenerateRequest other = generate.Request();
+      other.speculation = generate.AnySpeculation();
+      company.push_back(*engine.Submit(other, std::make_shared<CollectingSink>()));
+    }
+    sinks.push_back(std::make_shared<CollectingSink>());
+    const auto id = engine.Submit(request, sinks.back());
+    EXPECT_TRUE(id.ok()) << id.status();
+  }
+  sinks.front()->WaitForToken();
+  for (const RequestId id : company) engine.Cancel(id);
+  std::vector<CollectedSample> samples;
+  for (const auto& sink : sinks) {
+    EXPECT_TRUE(sink->Wait().ok());
+    samples.push_back(sink->sample());
+  }
+  return samples;
+}
+
+void RunSetting(const Setting& setting, uint64_t seed) {
+  SCOPED_TRACE(setting.model + " " + NameOf(setting.device));
+  // Alone, autoregressively, on one thread, prompts in one piece.
+  const auto alone = OpenEngine(setting.model, setting.device, TestEngineOptions());
+  CaseGenerator generate(seed, alone->checkpoint().config(), setting.max_prompt, setting.max_new);
+  for (int done = 0; done < setting.num_cases;) {
+    TestDevice device = setting.device;
+    device.num_threads = generate.Chance(0.5) ? 2 : 3;
+    EngineOptions options = TestEngineOptions();
+    options.max_sequences = generate.Int(1, 8);
+    options.max_batch_tokens = generate.Int(options.max_sequences, 64);
+    options.max_prefill_chunk = generate.Int(1, 40);
+    // Often too small for all at once, so that sequences are preempted.
+    options.max_context = setting.max_prompt + setting.max_new + 1;
+    options.kv_cache_bytes = KvBytes(alone->checkpoint().config(), device, options.max_context) *
+                             generate.Int(1, 3);
+    const auto crowded = OpenEngine(setting.model, device, options);
+
+    std::vector<GenerateRequest> requests;
+    std::vector<CollectedSample> expected;
+    for (int i = generate.Int(4, 10); i > 0; --i, ++done) {
+      requests.push_back(generate.Request());
+      expected.push_back(Generate(*alone, requests.back()));
+      requests.back().speculation = generate.AnySpeculation();
+    }
+    const std::vector<CollectedSample> actual = RunTogether(*crowded, generate, requests);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      SCOPED_TRACE("case " + std::to_string(done - static_cast<int>(expected.size() - i)) +
+                   ", exit " + std::to_string(requests[i].speculation.exit_layer) + ", drafts " +
+                   std::to_string(requests[i].speculation.num_draft_tokens));
+      ExpectSame(actual[i], expected[i]);
+    }
+    crowded->WaitUntilIdle(Instant::max());
+    EXPECT_EQ(crowded->GetLoad().kv_blocks_used, 0);
+    EXPECT_EQ(crowded->GetLoad().exit_cache_rows_used, 0);
+  }
+}
+
+class EqualTokens : public testing::TestWithParam<TestDevice> {};
+
+TEST_P(EqualTokens, TinyModelWhateverTheBatchChunksThreadsPreemptionAndSpeculation) {
+  RunSetting({TinyModel(), GetParam(), 160, 60, 40}, 1);
+}
+
+TEST_P(EqualTokens, DemoModelWhateverTheBatchChunksThreadsPreemptionAndSpeculation) {
+  RunSetting({DemoModel(), GetParam(), 40, 40, 24}, 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, EqualTokens, testing::ValuesIn(AllTestDevices()),
+                         [](const auto& info) { return NameOf(info.param); });
+
+}  // namespace
+}  // namespace strata
