@@ -7,7 +7,7 @@
 
 namespace strata::kernels {
 
-// All: the best of several passes of a few tens of milliseconds with `threads` threads
+// All: the best of several passes with `threads` threads
 // (0: one per available core), on the best instruction set this CPU has of
 // those the CPU backend knows (AMX is not among them).
 

@@ -19,12 +19,11 @@
 namespace strata::kernels {
 namespace {
 
-constexpr int kCols = 64;
-
 struct DotCore {
   using Operand = uint16_t;
   static constexpr int kMaxRows = 6;
   static constexpr int kVectors = 4;
+  static constexpr int kCols = 64;
   static constexpr int64_t kWeightBytes = 2;
 
   template <int kRows>
@@ -55,11 +54,13 @@ struct FmaCore {
   using Operand = uint16_t;
   static constexpr int kMaxRows = 6;
   static constexpr int kVectors = 4;
+  static constexpr int kCols = 64;
   static constexpr int64_t kWeightBytes = 2;
+  static constexpr int64_t kChunk = kChunkBytes / (kCols * kWeightBytes);
 
   template <int kRows>
   static STRATA_INLINE void Accumulate(const Block<uint16_t>& b, __m512 (&acc)[kRows][kVectors]) {
-    alignas(64) float x[kRows][kChunk];
+    alignas(64) float x[kRows][kChunk];  // widened operands
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
       for (int64_t i = 0; i < b.count; i += 16) {
@@ -96,7 +97,11 @@ struct FmaCore {
     for (int r = 0; r < kRows; ++r) {
       const __m512 value = _mm512_set1_ps(x[r][i]);
 #pragma GCC unroll 4
-      for (int c = 0; c < kVectors; ++c) acc[r][c] = _mm512_fmadd_ps(w[c], value, acc[r][c]);
+      for (int c = 0; c < kVectors; ++c) {
+        acc[r][c] = _mm512_fmadd_ps(w[c], value, acc[r][c]);
+        // Without this gcc reuses the operand's register for sums, and spills.
+        asm("" : "+v"(acc[r][c]));
+      }
     }
   }
 };
@@ -127,7 +132,7 @@ constexpr KernelTable kDot = {
     "avx512_bf16",
     true,
     true,
-    kCols,
+    DotCore::kCols,
     &Run<DotCore, StoreEpilogue>,
     &Run<DotCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,
@@ -137,7 +142,7 @@ constexpr KernelTable kFma = {
     "avx512_bf16",
     true,
     true,
-    kCols,
+    FmaCore::kCols,
     &Run<FmaCore, StoreEpilogue>,
     &Run<FmaCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,

@@ -5,7 +5,7 @@
 // each sum is one chain over K, whatever the number of rows. Rules of
 // vector_math.h apply.
 //
-// A Core provides Operand, kMaxRows, kVectors (vectors per panel row), kWeightBytes
+// A Core provides Operand, kMaxRows, kVectors per panel row, their kCols, kWeightBytes
 // and Accumulate<kRows>(block, acc).
 
 #ifndef STRATA_KERNELS_CPU_MAT_MUL_KERNEL_H_
@@ -16,8 +16,15 @@
 namespace strata::kernels {
 namespace {
 
-constexpr int64_t kChunk = 128;       // of K: 16 KiB of a 64-column bf16 panel
+// Of a panel, at a time: with the rows' operands it fits in any L1 of 32 KiB.
+constexpr int64_t kChunkBytes = 24 * 1024;
 constexpr int64_t kMaxTileRows = 96;  // whose parked sums still fit in L1 or close by
+
+// Elements of K in a chunk, a multiple of 16.
+template <class Core>
+constexpr int64_t ChunkOfK() {
+  return kChunkBytes / (Core::kCols * Core::kWeightBytes);
+}
 
 // A few rows times one chunk of one panel.
 template <class Operand>
@@ -199,7 +206,8 @@ STRATA_INLINE void DispatchRows(int64_t rows, const Block<typename Core::Operand
 // Rows [first, first + rows) times one panel.
 template <class V, class Core, class Epilogue>
 void RunPanel(const MatMulTask& t, int64_t first, int64_t rows, int64_t panel) {
-  constexpr int64_t kCols = Core::kVectors * V::kWidth;
+  constexpr int64_t kCols = Core::kCols;
+  constexpr int64_t kChunk = ChunkOfK<Core>();
   alignas(64) float sums[kMaxTileRows * kCols];
   const auto* a = static_cast<const typename Core::Operand*>(t.a) + first * t.k;
   const int64_t col = panel * Epilogue::kOutCols;
