@@ -7,9 +7,9 @@
 
 namespace strata::kernels {
 
-// All: the best of several passes with `threads` threads
-// (0: one per available core), on the best instruction set this CPU has of
-// those the CPU backend knows (AMX is not among them).
+// All: the best of several passes with `threads` threads (0: one per available
+// core), on the best instruction set this CPU has of those the CPU backend
+// knows (AMX is not among them).
 
 // GB/s (1e9 bytes) of plain streaming reads of `bytes` in huge pages. Choose a
 // size well beyond the last-level cache, or it is the cache that is measured.

@@ -39,7 +39,7 @@ STRATA_INLINE void StoreAny(uint16_t* p, typename V::T v) {
 }
 
 // e^x by x = n ln2 + r, |r| <= ln2 / 2, and a Taylor polynomial of degree 7
-// (truncation r^8 / 8! < 6e-9). Relative error below 2 ulp for x in
+// (truncation r^8 / 8! < 6e-9). Relative error below 2^-23 for x in
 // [-87.3, 88.37]; x beyond is clamped to that range. NaN stays NaN.
 template <class V>
 STRATA_INLINE typename V::T Exp(typename V::T x) {

@@ -243,10 +243,10 @@ TEST_P(GatedMatMul, AgreesWithExactProduct) {
         const Product g = ExactDot(&a[i * k], &gate[j * k], k);
         const Product u = ExactDot(&a[i * k], &up[j * k], k);
         const double expected = Silu(g.value) * u.value;
-        // |silu'| < 1.1; exp is good to 4 eps, then three operations and the write.
+        // |silu'| < 1.1; five operations in all (see below) and the write.
         const double tolerance = 1.1 * g.error * (std::abs(u.value) + u.error) +
                                  std::abs(Silu(g.value)) * u.error +
-                                 std::abs(expected) * (8 * kEpsF32 + WriteError(out.view().dtype));
+                                 std::abs(expected) * (5 * kEpsF32 + WriteError(out.view().dtype));
         ASSERT_NEAR(got[i * n + j], expected, tolerance) << "row " << i << " column " << j;
       }
     }
@@ -257,7 +257,7 @@ TEST_P(GatedMatMul, AgreesWithExactProduct) {
 TEST_P(GatedMatMul, SiluIsAccurateOverItsWholeRange) {
   const int64_t k = 16;
   std::vector<float> gates;
-  for (int i = -1200; i <= 1200; ++i) gates.push_back(static_cast<float>(i) / 16);
+  for (int i = -3100; i <= 3100; ++i) gates.push_back(static_cast<float>(i) / 41);
   const int64_t n = static_cast<int64_t>(gates.size());
   std::vector<float> gate(n * k);
   std::vector<float> up(n * k);
@@ -273,7 +273,9 @@ TEST_P(GatedMatMul, SiluIsAccurateOverItsWholeRange) {
   const std::vector<float> got = out.Values();
   for (int64_t j = 0; j < n; ++j) {
     const double expected = Silu(gate[j * k]);
-    ASSERT_NEAR(got[j], expected, std::abs(expected) * (8 * kEpsF32 + WriteError(out.view().dtype)))
+    // exp is good to 2 eps here; negation is exact, then an addition, a
+    // division, a product and the write.
+    ASSERT_NEAR(got[j], expected, std::abs(expected) * (5 * kEpsF32 + WriteError(out.view().dtype)))
         << "silu(" << gate[j * k] << ")";
   }
 }
@@ -339,14 +341,18 @@ TEST(KernelTable, TablesOfOneNameGiveTheSameBits) {
   constexpr int64_t kRows = 9;
   constexpr int64_t kK = 528;
   std::mt19937 random(28);
-  const auto any_finite = [&] {
-    const uint32_t exponent = random() % 4 == 0 ? random() % 8 : 100 + random() % 40;
+  // Finite values whose exponent field is in [low, low + range).
+  const auto value = [&](uint32_t low, uint32_t range) {
+    const uint32_t exponent = low + random() % range;
     return static_cast<uint16_t>((random() & 0x8000u) | exponent << 7 | (random() & 0x7fu));
   };
   std::vector<uint16_t> a(kRows * kK);
   std::vector<uint16_t> panel(64 * kK);
-  for (uint16_t& value : a) value = any_finite();
-  for (uint16_t& value : panel) value = any_finite();
+  for (uint16_t& w : panel) w = value(100, 40);
+  // Row 0 is subnormal; the products and sums of row 1 are, mostly.
+  for (int64_t i = 0; i < kRows * kK; ++i) {
+    a[i] = i < kK ? value(0, 1) : i < 2 * kK ? value(1, 6) : value(100, 40);
+  }
   const std::vector<const KernelTable*> tables = AvailableKernels(/*bf16_weights=*/true);
   for (size_t i = 1; i < tables.size(); ++i) {
     if (std::string(tables[i]->name) != tables[i - 1]->name) continue;
