@@ -37,8 +37,8 @@ class ServerProcess:
     stdout and stderr are what it has printed so far.
     """
 
-    def __init__(self, *flags, model=DEMO_MODEL, environment=None):
-        self._flags = flags
+    def __init__(self, *flags, model=DEMO_MODEL, metrics="127.0.0.1:0", environment=None):
+        self._flags = ("--metrics-listen", metrics, *flags)
         self._model = model
         self._environment = environment
         self._folder = tempfile.TemporaryDirectory(prefix="strata-server-")
@@ -52,8 +52,7 @@ class ServerProcess:
         with open(folder / "stdout", "wb") as out, open(folder / "stderr", "wb") as err:
             self.process = subprocess.Popen(
                 [BIN / "strata-server", "--model", self._model, "--listen", "127.0.0.1:0",
-                 "--metrics-listen", "127.0.0.1:0", "--port-file", self.port_file, *SMALL,
-                 *self._flags],
+                 "--port-file", self.port_file, *SMALL, *self._flags],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 env=_environment(self._environment))
         try:

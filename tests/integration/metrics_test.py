@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""What /metrics says, beside what the streams say of themselves."""
+
+import json
+import unittest
+
+from server_process import ServerProcess, wait_until
+
+AT_START = """
+strata_spec_decode_num_draft_tokens_total
+strata_spec_decode_num_accepted_tokens_total
+strata_generated_tokens_total
+strata_prompt_tokens_total
+strata_rounds_total
+strata_preemptions_total
+strata_requests_total{code="OK",method="Generate"}
+strata_requests_total{code="OK",method="GenerateUnary"}
+strata_requests_total{code="OK",method="Score"}
+strata_time_to_first_token_seconds_count
+strata_inter_token_latency_seconds_count
+strata_running_requests
+strata_queued_requests
+strata_kv_blocks_used
+""".split()
+
+SAMPLE = r'[a-zA-Z_:][a-zA-Z0-9_:]*(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \S+'
+
+
+class Metrics(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.enterClassContext(ServerProcess())
+
+    def generate(self, *arguments):
+        """The Finished event of one answer, which must have come to its end."""
+        lines = self.server.strata("generate", "--json", *arguments).stdout.splitlines()
+        return json.loads(lines[-1])["finished"]
+
+    def test_1_everything_is_there_from_the_start_at_zero(self):
+        metrics = self.server.metrics()
+        for name in AT_START:
+            self.assertEqual(metrics.get(name), 0, name)
+        self.assertGreater(metrics["strata_kv_blocks_total"], 0)
+        self.assertTrue(any(name.startswith('strata_build_info{') and 'model="demo"' in name
+                            for name in metrics))
+
+    def test_2_text_format_is_prometheus(self):
+        for line in self.server.metrics_text().splitlines():
+            self.assertRegex(line, rf"\A(# (HELP|TYPE) \S+ .*|{SAMPLE})\Z")
+
+    def test_3_counters_equal_what_the_stream_reported(self):
+        before = self.server.metrics()
+        finished = self.generate("-n", "60", "--ignore-eos", "--temperature", "0", "--exit-layer",
+                                 "8", "--num-draft-tokens", "4", "import os\n")
+        speculation = finished["speculation"]
+        self.assertGreater(speculation["accepted_tokens"], 0)
+        expected = {
+            "strata_generated_tokens_total": 60,
+            "strata_prompt_tokens_total": finished["usage"]["prompt_tokens"],
+            "strata_spec_decode_num_draft_tokens_total": speculation["drafted_tokens"],
+            "strata_spec_decode_num_accepted_tokens_total": speculation["accepted_tokens"],
+            'strata_requests_total{code="OK",method="Generate"}': 1,
+            'strata_samples_finished_total{reason="max_tokens"}': 1,
+            "strata_time_to_first_token_seconds_count": 1,
+            "strata_inter_token_latency_seconds_count": 59,
+        }
+        for position, accepted in enumerate(speculation["accepted_per_position"]):
+            if accepted:
+                name = "strata_spec_decode_num_accepted_tokens_per_pos_total"
+                expected[f'{name}{{position="{position}"}}'] = accepted
+
+        def increases():
+            after = self.server.metrics()
+            return {name: after.get(name, 0) - before.get(name, 0) for name in expected}
+
+        # The last counters may follow the end of the stream by a moment.
+        wait_until(lambda: increases() == expected, 5)
+        self.assertEqual(increases(), expected)
+
+    def test_4_failed_calls_are_counted_by_their_code(self):
+        self.server.strata("generate", "--top-p", "2", "x", check=False)
+        name = 'strata_requests_total{code="INVALID_ARGUMENT",method="Generate"}'
+        self.assertTrue(wait_until(lambda: self.server.metrics().get(name) == 1, 5))
+
+    def test_5_nothing_is_held_when_idle(self):
+        metrics = self.server.metrics()
+        for name in ("strata_running_requests", "strata_queued_requests", "strata_kv_blocks_used",
+                     "strata_exit_cache_rows_used"):
+            self.assertEqual(metrics[name], 0, name)
+
+
+if __name__ == "__main__":
+    unittest.main()
