@@ -1,0 +1,180 @@
+#include "server/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "server/option_table.h"
+
+namespace strata::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class OptionsTest : public ::testing::Test {
+ protected:
+  // --model is given unless `args` are all there should be.
+  absl::StatusOr<CommandLine> Parse(std::vector<std::string> args) {
+    args.insert(args.begin(), {"--model", "folder"});
+    return ParseOptions(args, [this](const std::string& name) -> const char* {
+      const auto it = environment_.find(name);
+      return it == environment_.end() ? nullptr : it->second.c_str();
+    });
+  }
+
+  // Of a command line that must be fine.
+  Options Get(const std::vector<std::string>& args) {
+    const auto result = Parse(args);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? result->options : Options{};
+  }
+
+  std::string Error(const std::vector<std::string>& args) {
+    const auto result = Parse(args);
+    EXPECT_FALSE(result.ok());
+    return std::string(result.status().message());
+  }
+
+  // A file with `content`, in the test's own folder.
+  static std::string File(const std::string& content) {
+    const std::string path = ::testing::TempDir() + "strata_options_test.toml";
+    std::ofstream(path) << content;
+    return path;
+  }
+
+  std::map<std::string, std::string> environment_;
+};
+
+TEST_F(OptionsTest, DefaultsAreLoopbackAndAuto) {
+  const Options options = Get({});
+  EXPECT_EQ(options.model, "folder");
+  EXPECT_EQ(options.listen.ToString(), "127.0.0.1:50051");
+  EXPECT_EQ(options.speculation, Speculation::Mode::kAuto);
+  EXPECT_EQ(options.dtype, kernels::DType::kBF16);
+}
+
+TEST_F(OptionsTest, ReadsEveryFlag) {
+  const Options options = Get({"--listen",
+                               "0.0.0.0:1",
+                               "--metrics-listen",
+                               "[::]:2",
+                               "--device",
+                               "cpu",
+                               "--dtype",
+                               "f32",
+                               "--threads",
+                               "3",
+                               "--tensor-parallel",
+                               "1",
+                               "--kv-cache-memory",
+                               "5MiB",
+                               "--max-batch-tokens",
+                               "6",
+                               "--max-sequences",
+                               "7",
+                               "--max-queue",
+                               "8",
+                               "--max-context",
+                               "9",
+                               "--max-calls",
+                               "10",
+                               "--max-message-size",
+                               "11KiB",
+                               "--default-max-new-tokens",
+                               "12",
+                               "--speculation",
+                               "fixed",
+                               "--exit-layer",
+                               "13",
+                               "--num-draft-tokens",
+                               "14",
+                               "--accept-model-license",
+                               "some-id",
+                               "--drain-timeout",
+                               "15s",
+                               "--port-file",
+                               "ports",
+                               "--log-level",
+                               "debug"});
+  EXPECT_EQ(options.listen.port, 1);
+  EXPECT_EQ(options.metrics_listen->ToString(), "[::]:2");
+  EXPECT_EQ(options.dtype, kernels::DType::kF32);
+  EXPECT_EQ(options.threads, 3);
+  EXPECT_EQ(options.engine.kv_cache_bytes, 5 << 20);
+  EXPECT_EQ(options.engine.max_batch_tokens, 6);
+  EXPECT_EQ(options.engine.max_sequences, 7);
+  EXPECT_EQ(options.engine.max_queue, 8);
+  EXPECT_EQ(options.engine.max_context, 9);
+  EXPECT_EQ(options.max_calls, 10);
+  EXPECT_EQ(options.max_message_bytes, 11 << 10);
+  EXPECT_EQ(options.default_max_new_tokens, 12);
+  EXPECT_EQ(options.speculation, Speculation::Mode::kFixed);
+  EXPECT_EQ(options.engine.default_exit_layer, 13);
+  EXPECT_EQ(options.engine.default_num_draft_tokens, 14);
+  EXPECT_EQ(options.accepted_license, "some-id");
+  EXPECT_EQ(options.drain_timeout.count(), 15'000);
+  EXPECT_EQ(options.port_file, "ports");
+  EXPECT_EQ(options.log_level, "debug");
+}
+
+TEST_F(OptionsTest, FlagsWinOverEnvironmentOverFile) {
+  const std::string file =
+      File("max-queue = 1\nmax-sequences = 1\nthreads = 1\nkv-cache-memory = \"1MiB\"\n");
+  environment_ = {{"STRATA_CONFIG", file}, {"STRATA_MAX_QUEUE", "2"}, {"STRATA_THREADS", "2"}};
+  const Options options = Get({"--threads", "3"});
+  EXPECT_EQ(options.engine.max_sequences, 1);
+  EXPECT_EQ(options.engine.max_queue, 2);
+  EXPECT_EQ(options.threads, 3);
+  EXPECT_EQ(options.engine.kv_cache_bytes, 1 << 20);
+}
+
+TEST_F(OptionsTest, ErrorsNameTheirSource) {
+  EXPECT_THAT(Error({"--threads", "x"}), StartsWith("--threads: 'x'"));
+  environment_ = {{"STRATA_THREADS", "y"}};
+  EXPECT_THAT(Error({}), StartsWith("STRATA_THREADS: 'y'"));
+  environment_.clear();
+  const std::string file = File("threads = \"z\"\n");
+  EXPECT_THAT(Error({"--config", file}), StartsWith(file + ": threads: 'z'"));
+}
+
+TEST_F(OptionsTest, RefusesFilesItDoesNotUnderstand) {
+  EXPECT_THAT(Error({"--config", File("thread = 1\n")}), HasSubstr("thread: no such option"));
+  EXPECT_THAT(Error({"--config", File("threads = [1]\n")}), HasSubstr("must be a string"));
+  EXPECT_THAT(Error({"--config", File("threads =\n")}), HasSubstr(".toml:1:"));
+  EXPECT_THAT(Error({"--config", "no/such/file"}), HasSubstr("no/such/file"));
+}
+
+TEST_F(OptionsTest, SaysWhatThisBuildLacks) {
+  EXPECT_THAT(Error({"--device", "cuda"}), HasSubstr("no CUDA backend"));
+  EXPECT_THAT(Error({"--dtype", "int8"}), HasSubstr("no int8 weights"));
+  EXPECT_THAT(Error({"--dtype", "int4"}), HasSubstr("no int4 weights"));
+  EXPECT_THAT(Error({"--tensor-parallel", "2"}), HasSubstr("no tensor parallelism"));
+  EXPECT_THAT(Error({"--device", "tpu"}), HasSubstr("not one of cpu, cuda"));
+}
+
+TEST_F(OptionsTest, RefusesUnknownFlagsAndMissingModel) {
+  EXPECT_THAT(Error({"--no-such-flag"}), HasSubstr("--no-such-flag"));
+  const auto result = ParseOptions({}, [](const std::string&) { return nullptr; });
+  EXPECT_THAT(std::string(result.status().message()), StartsWith("--model: required"));
+}
+
+TEST_F(OptionsTest, MetricsCanBeTurnedOff) {
+  EXPECT_FALSE(Get({"--metrics-listen", "none"}).metrics_listen.has_value());
+}
+
+TEST_F(OptionsTest, HelpNamesEveryOption) {
+  const auto result = Parse({"--help"});
+  ASSERT_TRUE(result.ok() && result->message);
+  for (const OptionSpec& spec : OptionTable()) {
+    EXPECT_THAT(*result->message, HasSubstr("--" + spec.name));
+  }
+}
+
+}  // namespace
+}  // namespace strata::server
