@@ -33,13 +33,13 @@ test: setup  ## build, then run every test
 	@scripts/build.sh release $(JOBS)
 	@ctest --preset release
 
-dev-test: setup  ## run the unit tests under AddressSanitizer and UBSan
+dev-test: setup  ## run the C++ tests under AddressSanitizer and UBSan
 	@scripts/build.sh dev $(JOBS)
-	@ctest --preset dev -L unit
+	@ctest --preset dev -LE 'integration|loadtest|lint'
 
-tsan-test: setup  ## run the unit tests under ThreadSanitizer
+tsan-test: setup  ## run the C++ tests under ThreadSanitizer
 	@scripts/build.sh tsan $(JOBS)
-	@ctest --preset tsan -L unit
+	@ctest --preset tsan -LE 'integration|loadtest|lint'
 
 bench: build  ## measure models/demo in process, against what this machine can do
 	@build/release/bin/strata-bench --model models/demo $(ARGS)

@@ -27,7 +27,8 @@ SMALL = ("--kv-cache-memory", "256MiB")
 def _environment(extra=None):
     """Ours without what would configure the server (or a proxy in its way)."""
     kept = {name: value for name, value in os.environ.items()
-            if not name.startswith("STRATA_") and not name.lower().endswith("_proxy")}
+            if name == "STRATA_CPU_ISA" or
+            not (name.startswith("STRATA_") or name.lower().endswith("_proxy"))}
     return {**kept, **(extra or {})}
 
 
