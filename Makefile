@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup setup-build setup-tidy build demo serve test dev-test tsan-test bench \
+.PHONY: help setup setup-build setup-tidy build programs demo serve test dev-test tsan-test bench \
         format format-check tidy clean
 
 help:  ## list the targets
@@ -23,10 +23,13 @@ setup-tidy:
 build: setup-build  ## build everything into build/release
 	@scripts/build.sh release $(JOBS)
 
-demo: build  ## watch models/demo draft and verify over gRPC, beside plain decoding
+programs: setup-build
+	@scripts/build.sh release $(JOBS) strata-server strata strata-bench
+
+demo: programs  ## watch models/demo draft and verify over gRPC, beside plain decoding
 	@scripts/demo.sh
 
-serve: build  ## serve models/demo, or MODEL=DIR, until interrupted; ARGS="--flag value"
+serve: programs  ## serve models/demo, or MODEL=DIR, until interrupted; ARGS="--flag value"
 	@scripts/serve.sh $(ARGS)
 
 test: setup  ## build, then run every test
@@ -41,7 +44,7 @@ tsan-test: setup  ## run the C++ tests under ThreadSanitizer
 	@scripts/build.sh tsan $(JOBS)
 	@ctest --preset tsan -LE 'integration|loadtest|lint'
 
-bench: build  ## measure models/demo in process, against what this machine can do
+bench: programs  ## measure models/demo in process, against what this machine can do
 	@build/release/bin/strata-bench --model models/demo $(ARGS)
 
 format: setup  ## rewrite the C++ and proto files in our format
