@@ -1,7 +1,6 @@
 // strata-server: options, model, server, and an orderly end.
 
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <chrono>
@@ -11,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "server/logging.h"
 #include "server/metrics.h"
 #include "server/model_loader.h"
 #include "server/options.h"
@@ -27,11 +27,6 @@ constexpr int kExitUsage = 2;
 int Fail(int exit_code, const absl::Status& status) {
   fmt::print(stderr, "strata-server: {}\n", std::string(status.message()));
   return exit_code;
-}
-
-void SetUpLogging(const std::string& level) {
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("strata"));
-  spdlog::set_level(spdlog::level::from_str(level));
 }
 
 // Serves until a signal comes; then drains.

@@ -10,6 +10,7 @@
 
 #include "engine/status_macros.h"
 #include "server/load_metrics.h"
+#include "server/malformed_request.h"
 #include "server/model_info.h"
 
 namespace strata::server {
@@ -71,6 +72,7 @@ absl::Status StrataServer::OpenGrpc(const Options& options) {
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   // Two servers on one port would share its connections at random.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  AnswerMalformedRequests(&builder);
   builder.RegisterService(&inference_);
   builder.RegisterService(&control_);
   builder.RegisterService(&health_);
