@@ -36,7 +36,9 @@ class Tokenizer {
 
   // The bytes that `id` stands for inside a text: a space for sentencepiece's
   // U+2581, one byte for a byte token, nothing for a special token or for an
-  // id that the vocabulary leaves unused. May be part of a UTF-8 character.
+  // id that the vocabulary leaves unused. Only sentencepiece's unknown token,
+  // special too, has the text that sentencepiece gives it (U+2047 between spaces).
+  // May be part of a UTF-8 character.
   virtual std::string_view TokenBytes(TokenId id) const = 0;
   // As the vocabulary writes it, for people ("▁the", "<0x0A>", "<|eot_id|>").
   virtual std::string_view Piece(TokenId id) const = 0;

@@ -46,8 +46,11 @@ TEST(JsonFile, RefusesEqualKeys) {
 TEST(JsonFile, RefusesDepthBombs) {
   EXPECT_THAT(ErrorOf("{\"a\":" + Repeat("[", 1000000)), HasSubstr("nested deeper than 32 levels"));
   EXPECT_THAT(ErrorOf(Repeat("{\"a\":", 1000000)), HasSubstr("nested deeper than 32 levels"));
-  const size_t depth = kMaxJsonDepth - 1;
-  EXPECT_EQ(ErrorOf("{\"a\":" + Repeat("[", depth) + Repeat("]", depth) + "}"), "");
+  const auto nested = [](size_t depth) {  // the object is a level too
+    return "{\"a\":" + Repeat("[", depth - 1) + Repeat("]", depth - 1) + "}";
+  };
+  EXPECT_EQ(ErrorOf(nested(kMaxJsonDepth)), "");
+  EXPECT_THAT(ErrorOf(nested(kMaxJsonDepth + 1)), HasSubstr("nested deeper than 32 levels"));
 }
 
 TEST(JsonFile, RefusesTooManyValues) {
