@@ -107,6 +107,7 @@ class Start(unittest.TestCase):
                                     "--port-file", port_file, *SMALL)
                 self.assertEqual(result.returncode, 1, result)
                 self.assertEqual(result.stdout, "")
+                self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
                 self.assertIn(f"strata-server: {option}: cannot listen on {address}", result.stderr)
                 self.assertFalse(port_file.exists())
 
