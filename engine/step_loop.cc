@@ -30,7 +30,14 @@ void StepLoop::Accept(std::shared_ptr<RequestState> request) {
     Sequence* sequence = active.samples.back().get();
     sequence->exit_layer = speculation.exit_layer;
     sequence->num_draft_tokens = speculation.num_draft_tokens;
-    scheduler_.Add(sequence);
+    if (sequence->num_pending() > 0) {
+      scheduler_.Add(sequence);
+      continue;
+    }
+    // A prompt of one token has nothing to score: no round would ever plan it.
+    const Instant now = clock_->Now();
+    Start(*sequence, now);
+    Deliver(sequence, now);
   }
 }
 
