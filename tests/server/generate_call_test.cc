@@ -81,12 +81,9 @@ TEST_F(GenerateCall, RunsAddUpToTokensAndText) {
   v1::GenerateRequest request = GreedyRequest(60);
   request.mutable_speculation()->mutable_fixed()->set_exit_layer(5);
   request.mutable_speculation()->mutable_fixed()->set_num_draft_tokens(4);
-  request.mutable_output()->set_stream_drafts(true);
   const StreamResult result = Generate(request);
   uint32_t drafted = 0;
-  bool any_draft = false;
   for (const v1::GenerateResponse& response : result.responses) {
-    any_draft = any_draft || response.has_draft();
     uint32_t tokens = 0;
     uint32_t bytes = 0;
     for (const v1::TokenRun& run : response.delta().runs()) {
@@ -97,8 +94,28 @@ TEST_F(GenerateCall, RunsAddUpToTokensAndText) {
     EXPECT_EQ(tokens, static_cast<uint32_t>(response.delta().token_ids_size()));
     EXPECT_EQ(bytes, response.delta().text().size());
   }
-  EXPECT_TRUE(any_draft);
   EXPECT_EQ(drafted, result.finished().speculation().accepted_tokens());
+}
+
+TEST_F(GenerateCall, StreamsDraftsWhereAsked) {
+  v1::GenerateRequest request = GreedyRequest(100);
+  request.mutable_speculation()->mutable_fixed()->set_exit_layer(5);
+  request.mutable_speculation()->mutable_fixed()->set_num_draft_tokens(4);
+  const auto has_draft = [](const v1::GenerateResponse& response) { return response.has_draft(); };
+  StreamResult result = Generate(request);
+  EXPECT_TRUE(std::none_of(result.responses.begin(), result.responses.end(), has_draft));
+  request.mutable_output()->set_stream_drafts(true);
+  // This model may be quicker than the connection, and then drafts are left out.
+  EXPECT_TRUE(TestServer::Eventually([&] {
+    result = Generate(request);
+    return std::any_of(result.responses.begin(), result.responses.end(), has_draft);
+  }));
+  for (const v1::GenerateResponse& response : result.responses) {
+    if (!response.has_draft()) continue;
+    EXPECT_EQ(response.draft().exit_layer(), 5u);
+    EXPECT_GT(response.draft().token_ids_size(), 0);
+    EXPECT_LE(response.draft().token_ids_size(), 4);
+  }
 }
 
 TEST_F(GenerateCall, SamplesEndOneByOne) {
@@ -160,7 +177,9 @@ TEST_F(GenerateCall, StopsAtAStopSequence) {
 // A reader that does not read holds up nobody, and in the end has everything.
 TEST_F(GenerateCall, ASlowReaderCostsOnlyItself) {
   v1::GenerateRequest request = GreedyRequest(450);
-  request.mutable_output()->set_logprobs(20);  // more than the connection's window takes
+  // More than the connection takes without being read.
+  request.mutable_output()->set_logprobs(20);
+  request.mutable_sampling()->set_num_samples(8);
   request.mutable_speculation()->mutable_off();
   const auto stub = v1::Inference::NewStub(server_->NewChannel());
   grpc::ClientContext context;
@@ -179,8 +198,8 @@ TEST_F(GenerateCall, ASlowReaderCostsOnlyItself) {
     EXPECT_EQ(response.delta().logprobs_size(), response.delta().token_ids_size());
   }
   EXPECT_TRUE(reader->Finish().ok());
-  EXPECT_EQ(tokens, 450);
-  EXPECT_LT(deltas, 450) << "nothing was coalesced";
+  EXPECT_EQ(tokens, 8 * 450);
+  EXPECT_LT(deltas, 8 * 450) << "nothing was coalesced";
   EXPECT_TRUE(response.has_finished());
 }
 

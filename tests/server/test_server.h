@@ -7,6 +7,7 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
+#include <prometheus/text_serializer.h>
 
 #include <chrono>
 #include <functional>
@@ -52,6 +53,7 @@ class TestServer {
   std::shared_ptr<grpc::Channel> NewChannel() const {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // its window stays as it is
     return grpc::CreateCustomChannel(server_->grpc_address(), grpc::InsecureChannelCredentials(),
                                      arguments);
   }
@@ -60,6 +62,11 @@ class TestServer {
   std::shared_ptr<grpc::Channel> channel() { return channel_; }
   v1::Inference::Stub& inference() { return *inference_; }
   v1::Control::Stub& control() { return *control_; }
+
+  // As /metrics would show it, without the load.
+  std::string Scrape() const {
+    return prometheus::TextSerializer().Serialize(metrics_.registry()->Collect());
+  }
 
   v1::Load GetLoad() {
     grpc::ClientContext context;
