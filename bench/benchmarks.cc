@@ -42,8 +42,8 @@ struct ModelCost {
     const double hidden = config.hidden_size;
     const double attention_rows = (config.num_heads + 2.0 * config.num_kv_heads) * config.head_dim;
     const double out = static_cast<double>(config.num_heads) * config.head_dim;
-    layer_params = config.num_layers * hidden *
-                   (attention_rows + out + 3.0 * config.intermediate_size);
+    layer_params =
+        config.num_layers * hidden * (attention_rows + out + 3.0 * config.intermediate_size);
     head_params = hidden * config.vocab_size;
   }
 
@@ -185,10 +185,10 @@ absl::Status Bench::MeasurePoint(int exit_layer, int num_drafts) {
   const Measurement& any = runs.front();  // counts are the same in every repetition
   const double rounds = std::max(1, any.speculation.rounds);
   Speculative result;
-  result.acceptance_rate = any.speculation.drafted_tokens == 0
-                               ? 0
-                               : static_cast<double>(any.speculation.accepted_tokens) /
-                                     any.speculation.drafted_tokens;
+  result.acceptance_rate =
+      any.speculation.drafted_tokens == 0
+          ? 0
+          : static_cast<double>(any.speculation.accepted_tokens) / any.speculation.drafted_tokens;
   result.tokens_per_round = any.decoded_tokens / rounds;
   result.draft_cost = micro_step_seconds / round_seconds;
   result.speedup = MedianOf(runs, rate) / MedianOf(plain_runs, rate);
@@ -202,8 +202,7 @@ absl::Status Bench::MeasurePoint(int exit_layer, int num_drafts) {
 
 absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const Options& options, RoundTotals* rounds) {
   ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(options.model));
-  ASSIGN_OR_RETURN(auto tokenizer,
-                   Tokenizer::Open(options.model, checkpoint->config().vocab_size));
+  ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::Open(options.model, checkpoint->config().vocab_size));
   EngineOptions engine_options;
   engine_options.max_sequences =
       *std::max_element(options.batch_sizes.begin(), options.batch_sizes.end());

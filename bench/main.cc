@@ -12,7 +12,8 @@ int main(int argc, char** argv) {
   strata::bench::Options options;
   std::string dtype = "bf16";
   bool json = false;
-  CLI::App app{"Measures the Strata engine in process, without gRPC, against this machine's limits."};
+  CLI::App app{
+      "Measures the Strata engine in process, without gRPC, against this machine's limits."};
   app.option_defaults()->always_capture_default();
   app.add_option("--model", options.model, "Checkpoint folder")->required();
   app.add_option("--dtype", dtype, "Weight type")->check(CLI::IsMember({"bf16", "f32"}));
@@ -29,8 +30,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch-sizes", options.batch_sizes, "Sequences decoded at once");
   app.add_flag("--json", json, "Print JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
-  options.dtype =
-      dtype == "f32" ? strata::kernels::DType::kF32 : strata::kernels::DType::kBF16;
+  options.dtype = dtype == "f32" ? strata::kernels::DType::kF32 : strata::kernels::DType::kBF16;
 
   const auto report = strata::bench::RunBenchmarks(options);
   if (!report.ok()) {

@@ -8,7 +8,8 @@ namespace strata::bench {
 
 std::string ToTable(const Report& report) {
   std::string table = fmt::format(
-      "model    {}\nbackend  {}\nlimits   {:.1f} GB/s read, {:.0f} GFLOP/s bf16, {:.0f} GOP/s int8\n\n",
+      "model    {}\nbackend  {}\nlimits   {:.1f} GB/s read, {:.0f} GFLOP/s bf16, {:.0f} GOP/s "
+      "int8\n\n",
       report.model, report.backend, report.limits.read_gb_s, report.limits.bf16_gflop_s,
       report.limits.int8_gop_s);
   table += fmt::format("{:<22}{:>10}  {:<9}{:>10}{:>10}{:>12}{:>7}{:>9}{:>11}\n", "name", "value",

@@ -67,10 +67,10 @@ int BlocksFor(int num_positions) {
 
 absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int64_t block_bytes,
                                 int max_context) {
-  const int64_t num_blocks = std::min<int64_t>(
-      options.kv_cache_bytes / block_bytes,
-      // No more than all sequences at full length can use.
-      static_cast<int64_t>(options.max_sequences) * (BlocksFor(max_context) + 1));
+  const int64_t num_blocks =
+      std::min<int64_t>(options.kv_cache_bytes / block_bytes,
+                        // No more than all sequences at full length can use.
+                        static_cast<int64_t>(options.max_sequences) * (BlocksFor(max_context) + 1));
   if (num_blocks < BlocksFor(max_context)) {
     return absl::InvalidArgumentError(
         fmt::format("KV cache: {} bytes hold {} tokens, less than one context of {}; give it {} "
@@ -189,8 +189,8 @@ absl::Status Engine::Impl::Start() {
       options_.max_prefill_chunk > 0 ? options_.max_prefill_chunk : options_.max_batch_tokens;
   loop.max_context = max_context_;
   loop.entropy = RandomSeed();
-  loop_ = std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, observer_,
-                                     clock_);
+  loop_ =
+      std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, observer_, clock_);
   load_ = loop_->MakeLoad();
   step_thread_ = std::thread([this] { RunStepThread(); });
   return absl::OkStatus();
@@ -346,8 +346,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Checkpoin
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
-absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request,
-                                         std::shared_ptr<TokenSink> sink) {
+absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink) {
   return impl_->Submit(std::move(request), std::move(sink));
 }
 void Engine::Cancel(RequestId id) { impl_->Cancel(id); }

@@ -23,13 +23,13 @@ namespace strata {
 
 struct EngineOptions {
   int64_t kv_cache_bytes = int64_t{2} << 30;  // the pool's size; at least one full context must fit
-  int max_batch_tokens = 512;  // rows of one full sweep
-  int max_sequences = 64;      // running at once; a sample counts as one
-  int max_queue = 256;         // waiting beside those that run; one more: RESOURCE_EXHAUSTED
-  int max_prefill_chunk = 0;   // rows of one prompt in one round; 0: max_batch_tokens
-  int max_context = 0;         // positions per sequence; 0: the checkpoint's maximum
+  int max_batch_tokens = 512;                 // rows of one full sweep
+  int max_sequences = 64;                     // running at once; a sample counts as one
+  int max_queue = 256;        // waiting beside those that run; one more: RESOURCE_EXHAUSTED
+  int max_prefill_chunk = 0;  // rows of one prompt in one round; 0: max_batch_tokens
+  int max_context = 0;        // positions per sequence; 0: the checkpoint's maximum
   // What Speculation::kAuto resolves to, and the ceiling of every request's draft length.
-  int default_exit_layer = 0;       // 0: from the checkpoint's depth
+  int default_exit_layer = 0;        // 0: from the checkpoint's depth
   int default_num_draft_tokens = 0;  // 0: from the checkpoint's depth
 };
 

@@ -13,14 +13,14 @@ namespace strata {
 // One round: draft micro-steps, one full sweep, verification.
 struct RoundReport {
   Duration draft_time{};
-  Duration sweep_time{};         // the layers of the full sweep
-  Duration verify_time{};        // heads of the sweep, sampling, verification and commits
+  Duration sweep_time{};   // the layers of the full sweep
+  Duration verify_time{};  // heads of the sweep, sampling, verification and commits
   Duration total_time{};
   int draft_micro_steps = 0;
   int64_t draft_row_layers = 0;  // (row, layer) pairs that the micro-steps computed
   int num_sequences = 0;
   int prefill_rows = 0;
-  int decode_rows = 0;           // rows of the sweep that are no prefill
+  int decode_rows = 0;  // rows of the sweep that are no prefill
   int drafted_tokens = 0;
   int accepted_tokens = 0;
   int emitted_tokens = 0;

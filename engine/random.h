@@ -47,12 +47,13 @@ class GumbelNoise {
   GumbelNoise(uint64_t seed, uint32_t sample_index, int64_t position)
       : key_(Mix64(Mix64(Mix64(seed) ^ sample_index) ^ static_cast<uint64_t>(position))) {}
 
-  // Of token `id`. Never infinite: the uniform is kept off 0 and 1.
-  double At(int32_t id) const {
+  // Of token `id`, in (0, 1) without its ends, so that noise is finite.
+  double Uniform(int32_t id) const {
     const uint64_t bits = Mix64(key_ ^ Mix64(static_cast<uint64_t>(id)));
-    const double u = ToUnitInterval(bits) + 0x1.0p-54;
-    return -std::log(-std::log(u));
+    return (static_cast<double>(bits >> 12) + 0.5) * 0x1.0p-52;
   }
+  static double FromUniform(double u) { return -std::log(-std::log(u)); }
+  double At(int32_t id) const { return FromUniform(Uniform(id)); }
 
  private:
   uint64_t key_;

@@ -32,7 +32,7 @@ struct SamplingParams {
   float presence_penalty = 0.0f;    // [-2, 2]; of generated tokens
   float frequency_penalty = 0.0f;   // [-2, 2]; of generated tokens, per occurrence
   std::vector<std::pair<TokenId, float>> logit_bias;  // added to the logit; at most 1024
-  int num_samples = 1;              // independent continuations, 1 .. 16
+  int num_samples = 1;                                // independent continuations, 1 .. 16
 };
 
 struct StoppingCriteria {
@@ -121,18 +121,18 @@ struct DraftEvent {
 };
 
 struct SpeculationStats {
-  int rounds = 0;           // rounds that committed at least one token
+  int rounds = 0;  // rounds that committed at least one token
   int drafted_tokens = 0;
-  int accepted_tokens = 0;  // drafted tokens that were committed and sent (I5)
-  int emitted_tokens = 0;   // all tokens sent
+  int accepted_tokens = 0;                 // drafted tokens that were committed and sent (I5)
+  int emitted_tokens = 0;                  // all tokens sent
   std::vector<int> accepted_per_position;  // [i]: rounds whose draft i was accepted
   std::vector<std::pair<int, int>> rounds_per_exit_layer;  // (exit layer, rounds that drafted)
 };
 
 struct Timing {
-  Duration queued{};             // Submit to first scheduled
-  Duration prefill{};            // first scheduled to first token
-  Duration decode{};             // first token to last
+  Duration queued{};   // Submit to first scheduled
+  Duration prefill{};  // first scheduled to first token
+  Duration decode{};   // first token to last
 };
 
 struct FinishedEvent {

@@ -56,10 +56,10 @@ absl::Status ValidateSampling(const SamplingParams& sampling, const ModelConfig&
         fmt::format("sampling.repetition_penalty: {} is out of range (0, {}]",
                     sampling.repetition_penalty, kMaxRepetitionPenalty));
   }
-  RETURN_IF_ERROR(InRange("sampling.presence_penalty", sampling.presence_penalty, -kMaxPenalty,
-                          kMaxPenalty));
-  RETURN_IF_ERROR(InRange("sampling.frequency_penalty", sampling.frequency_penalty, -kMaxPenalty,
-                          kMaxPenalty));
+  RETURN_IF_ERROR(
+      InRange("sampling.presence_penalty", sampling.presence_penalty, -kMaxPenalty, kMaxPenalty));
+  RETURN_IF_ERROR(
+      InRange("sampling.frequency_penalty", sampling.frequency_penalty, -kMaxPenalty, kMaxPenalty));
   RETURN_IF_ERROR(AtMost("sampling.logit_bias", sampling.logit_bias.size(), kMaxLogitBiasEntries));
   for (const auto& [id, bias] : sampling.logit_bias) {
     RETURN_IF_ERROR(IsToken("sampling.logit_bias", id, config));
@@ -72,8 +72,8 @@ absl::Status ValidateStopping(const GenerateRequest& request, const ModelConfig&
   const StoppingCriteria& stopping = request.stopping;
   if (stopping.max_new_tokens < 0 ||
       (stopping.max_new_tokens == 0 && !request.output.prompt_logprobs)) {
-    return absl::InvalidArgumentError(fmt::format(
-        "stopping.max_new_tokens: {} is not positive", stopping.max_new_tokens));
+    return absl::InvalidArgumentError(
+        fmt::format("stopping.max_new_tokens: {} is not positive", stopping.max_new_tokens));
   }
   RETURN_IF_ERROR(
       AtMost("stopping.stop_sequences", stopping.stop_sequences.size(), kMaxStopSequences));
@@ -94,8 +94,8 @@ absl::Status ValidateStopping(const GenerateRequest& request, const ModelConfig&
 
 absl::Status ValidateSpeculation(const Speculation& speculation, const ModelConfig& config) {
   if (speculation.mode == Speculation::Mode::kOff) return absl::OkStatus();
-  RETURN_IF_ERROR(InRange("speculation.num_draft_tokens", speculation.num_draft_tokens, 0,
-                          kMaxDraftTokens));
+  RETURN_IF_ERROR(
+      InRange("speculation.num_draft_tokens", speculation.num_draft_tokens, 0, kMaxDraftTokens));
   if (speculation.mode == Speculation::Mode::kFixed) {
     return InRange("speculation.exit_layer", speculation.exit_layer, 1, config.num_layers - 1);
   }
@@ -121,9 +121,9 @@ absl::Status ValidatePrompt(std::span<const TokenId> prompt, const GenerateReque
   for (const TokenId id : prompt) RETURN_IF_ERROR(IsToken("prompt", id, config));
   const int reserved = request.stopping.max_new_tokens > 0 ? 1 : 0;
   if (static_cast<int64_t>(prompt.size()) + reserved > max_context) {
-    return absl::OutOfRangeError(
-        fmt::format("prompt: {} tokens do not fit a context of {}{}", prompt.size(), max_context,
-                    reserved > 0 ? " with room for one new token" : ""));
+    return absl::OutOfRangeError(fmt::format("prompt: {} tokens do not fit a context of {}{}",
+                                             prompt.size(), max_context,
+                                             reserved > 0 ? " with room for one new token" : ""));
   }
   return absl::OkStatus();
 }

@@ -13,9 +13,9 @@ namespace strata {
 
 inline constexpr float kMinTemperature = 0.01f;
 inline constexpr float kMaxTemperature = 100.0f;
-inline constexpr float kMaxPenalty = 2.0f;            // presence and frequency, either sign
+inline constexpr float kMaxPenalty = 2.0f;  // presence and frequency, either sign
 inline constexpr float kMaxRepetitionPenalty = 100.0f;
-inline constexpr float kMaxLogitBias = 1000.0f;       // either sign
+inline constexpr float kMaxLogitBias = 1000.0f;  // either sign
 inline constexpr int kMaxLogitBiasEntries = 1024;
 inline constexpr int kMaxSamples = 16;
 inline constexpr int kMaxStopSequences = 16;

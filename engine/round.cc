@@ -1,27 +1,14 @@
 #include "engine/round.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <utility>
 
+#include "engine/softmax.h"
 #include "engine/verification.h"
 
 namespace strata {
 namespace {
-
-// No working model has logits beyond this; anything larger counts as not finite.
-constexpr float kLargestLogit = 1e30f;
-
-bool AllFinite(std::span<const float> logits) {
-  // Compared as integers, so that the loop vectorises and NaN needs no case of its own.
-  constexpr uint32_t kLimit = std::bit_cast<uint32_t>(kLargestLogit);
-  uint32_t out_of_range = 0;
-  for (const float logit : logits) {
-    out_of_range |= (std::bit_cast<uint32_t>(logit) & 0x7fffffffu) > kLimit ? 1u : 0u;
-  }
-  return out_of_range == 0;
-}
 
 void CountDraftRound(const Sequence& sequence, size_t num_drafts, SpeculationStats& stats) {
   stats.drafted_tokens += static_cast<int>(num_drafts);
@@ -136,9 +123,8 @@ void RoundExecutor::DraftMicroStep(const std::vector<Work*>& active) {
                            work->exit_rows.back()});
   }
   model_->Forward(batch_);
-  ForEachLogits(row_indices_, [&](size_t i, std::span<const float> logits) {
-    DraftToken(*active[i], logits);
-  });
+  ForEachLogits(row_indices_,
+                [&](size_t i, std::span<const float> logits) { DraftToken(*active[i], logits); });
 }
 
 void RoundExecutor::DraftToken(Work& work, std::span<const float> logits) {
@@ -167,9 +153,9 @@ void RoundExecutor::SendDrafts() {
   for (const Work& work : works_) {
     const RequestState& request = *work.sequence->request();
     if (!request.params.output.stream_drafts || work.drafts.empty()) continue;
-    request.sink->OnDraft(work.sequence->sample_index(),
-                          {work.drafts, work.sequence->DraftText(work.drafts),
-                           work.sequence->exit_layer});
+    request.sink->OnDraft(
+        work.sequence->sample_index(),
+        {work.drafts, work.sequence->DraftText(work.drafts), work.sequence->exit_layer});
   }
 }
 
@@ -205,7 +191,9 @@ void RoundExecutor::AddSweepRows(std::vector<LogitRow>& logit_rows) {
           offset < work.num_rows ? tokens[position] : work.drafts[offset - work.num_rows];
       rows.push_back({&work,
                       offset,
-                      {token, position, work.index,
+                      {token,
+                       position,
+                       work.index,
                        {enters_late ? work.sequence->exit_layer : 0, num_layers},
                        enters_late ? work.exit_rows[offset] : -1}});
     }
@@ -270,14 +258,12 @@ bool RoundExecutor::VisitLogits(Work& work, int offset, std::span<const float> l
   return CommitNext(work, offset, logits);
 }
 
-void RoundExecutor::ReportPromptLogprobs(Work& work, int position,
-                                         std::span<const float> logits) {
+void RoundExecutor::ReportPromptLogprobs(Work& work, int position, std::span<const float> logits) {
   Sequence& sequence = *work.sequence;
   const RequestState& request = *sequence.request();
-  request.sink->OnPromptLogprobs(
-      sequence.sample_index(),
-      {ComputeLogprobs(logits, request.prompt[position],
-                       request.params.output.logprobs.value_or(0))});
+  request.sink->OnPromptLogprobs(sequence.sample_index(),
+                                 {ComputeLogprobs(logits, request.prompt[position],
+                                                  request.params.output.logprobs.value_or(0))});
   sequence.next_prompt_logprob = position + 1;
 }
 
@@ -312,8 +298,7 @@ void RoundExecutor::Finish(Work& work, RoundReport& report) {
   if (work.failed) return;
   // Keys and values of rejected drafts are void.
   const int num_swept = work.first_position + work.num_rows + static_cast<int>(work.drafts.size());
-  sequence.set_num_computed(
-      std::min(num_swept, static_cast<int>(sequence.tokens().size()) - 1));
+  sequence.set_num_computed(std::min(num_swept, static_cast<int>(sequence.tokens().size()) - 1));
   if (!work.drafts.empty()) {
     sequence.TruncateKv(sequence.num_computed(), *kv_blocks_);
     CountDraftRound(sequence, work.drafts.size(), sequence.stats);

@@ -47,9 +47,9 @@ class RoundExecutor {
   // A plan's entry and what this round has made of it.
   struct Work {
     Sequence* sequence = nullptr;
-    int32_t index = 0;        // row of the block tables
-    int first_position = 0;   // of the sweep's rows
-    int num_rows = 0;         // committed positions that the sweep computes
+    int32_t index = 0;       // row of the block tables
+    int first_position = 0;  // of the sweep's rows
+    int num_rows = 0;        // committed positions that the sweep computes
     int max_drafts = 0;
     bool drafting = false;
     bool failed = false;

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <iterator>
 
-#include "engine/fast_exp.h"
+#include "engine/softmax.h"
 
 namespace strata {
 namespace {
@@ -73,12 +73,10 @@ void Sampler::Process(std::span<const float> logits) {
     float& logit = processed_[id];
     logit = logit > 0 ? logit / params_.repetition_penalty : logit * params_.repetition_penalty;
     if (count.generated == 0) continue;
-    logit -= params_.presence_penalty +
-             params_.frequency_penalty * static_cast<float>(count.generated);
+    logit -=
+        params_.presence_penalty + params_.frequency_penalty * static_cast<float>(count.generated);
   }
 }
-
-TokenId Sampler::Argmax() const { return ArgmaxOf(processed_); }
 
 TokenId Sampler::Choose(std::span<const float> logits, int64_t position) {
   assert(mode_ != Mode::kUnseeded);
@@ -87,16 +85,30 @@ TokenId Sampler::Choose(std::span<const float> logits, int64_t position) {
     return ArgmaxOf(logits);
   }
   Process(logits);
-  if (mode_ == Mode::kGreedy) return Argmax();
+  if (mode_ == Mode::kGreedy) return ArgmaxOf(processed_);
   Truncate();
-  const GumbelNoise noise(*params_.seed, static_cast<uint32_t>(sample_index_), position);
-  TokenId best = candidates_.front().id;
-  double best_score = -INFINITY;
+  return GumbelMax(GumbelNoise(*params_.seed, static_cast<uint32_t>(sample_index_), position));
+}
+
+// The candidate with the largest sum of logit and noise. A candidate can win only if its noise
+// exceeds the lead of the best so far, -log(-log(u)) > lead. As -log(u) >= 1 - u, that needs
+// 1 - u < exp(-lead), which spares most of them the logarithms.
+TokenId Sampler::GumbelMax(const GumbelNoise& noise) const {
+  constexpr double kSlack = 1.0 + 1e-4;  // beyond FastExp's error
+  const auto likeliest =
+      std::max_element(candidates_.begin(), candidates_.end(),
+                       [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; });
+  TokenId best = likeliest->id;
+  double best_score = likeliest->logit + GumbelNoise::FromUniform(noise.Uniform(best));
+  double bound = kSlack * std::exp(likeliest->logit - best_score);
   for (const Candidate& candidate : candidates_) {
-    const double score = candidate.logit + noise.At(candidate.id);
+    const double u = noise.Uniform(candidate.id);
+    if (1.0 - u >= candidate.weight * bound) continue;
+    const double score = candidate.logit + GumbelNoise::FromUniform(u);
     if (score > best_score) {
       best_score = score;
       best = candidate.id;
+      bound = kSlack * std::exp(likeliest->logit - best_score);
     }
   }
   return best;
@@ -106,13 +118,12 @@ Distribution Sampler::Warp(std::span<const float> logits) {
   Process(logits);
   Distribution distribution;
   if (mode_ == Mode::kGreedy) {
-    distribution.ids = {Argmax()};
+    distribution.ids = {ArgmaxOf(processed_)};
     distribution.probs = {1.0};
     return distribution;
   }
   Truncate();
-  double total = 0;
-  for (const Candidate& candidate : candidates_) total += candidate.weight;
+  const double total = SumOfWeights();
   distribution.ids.reserve(candidates_.size());
   distribution.probs.reserve(candidates_.size());
   for (const Candidate& candidate : candidates_) {
@@ -125,67 +136,73 @@ Distribution Sampler::Warp(std::span<const float> logits) {
 void Sampler::Truncate() {
   const float scale = 1.0f / params_.temperature;
   for (float& logit : processed_) logit *= scale;
-  const float largest = processed_[Argmax()];
-  candidates_.resize(processed_.size());
-  for (size_t i = 0; i < processed_.size(); ++i) {
-    candidates_[i] = {static_cast<TokenId>(i), processed_[i], 0.0};
+  const float largest = processed_[ArgmaxOf(processed_)];
+  weights_.resize(processed_.size());
+  const double total = ExpWeights(processed_, largest, weights_);
+  const float least = params_.min_p;  // the largest weight is 1
+  candidates_.clear();
+  if (params_.top_k == 0 && params_.top_p == 1.0f) {
+    for (size_t i = 0; i < processed_.size(); ++i) {
+      if (weights_[i] < least) continue;
+      candidates_.push_back({static_cast<TokenId>(i), processed_[i], weights_[i]});
+    }
+    return;
   }
-  for (Candidate& candidate : candidates_) candidate.weight = FastExp(candidate.logit - largest);
-  const bool reorders = params_.top_k > 0 || params_.top_p < 1.0f;
-  if (params_.top_k > 0) KeepTopK();
-  if (params_.top_p < 1.0f) KeepTopP();
-  if (params_.min_p > 0.0f) KeepMinP();
-  if (!reorders) return;
+  GatherMostLikely(largest, total);
+  if (params_.top_k > 0 && candidates_.size() > static_cast<size_t>(params_.top_k)) {
+    candidates_.resize(params_.top_k);
+  }
+  if (params_.top_p < 1.0f) KeepTopP(params_.top_k > 0 ? SumOfWeights() : total);
+  std::erase_if(candidates_, [least](const Candidate& c) { return c.weight < least; });
   std::sort(candidates_.begin(), candidates_.end(),
             [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
 }
 
-// Puts the `count` most likely candidates first, in order; ties by lower id.
-void Sampler::SortMostLikelyFirst(size_t count) {
-  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(count),
-                    candidates_.end(), [](const Candidate& a, const Candidate& b) {
-                      return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-                    });
-}
-
-void Sampler::KeepTopK() {
-  const size_t count = std::min(candidates_.size(), static_cast<size_t>(params_.top_k));
-  SortMostLikelyFirst(count);
-  candidates_.resize(count);
-}
-
-// The smallest set of most likely tokens whose mass reaches top_p.
-void Sampler::KeepTopP() {
-  double total = 0;
-  for (const Candidate& candidate : candidates_) total += candidate.weight;
-  const double wanted = total * params_.top_p;
-  // Few tokens usually hold the mass: sort as many as it takes, not all.
-  for (size_t sorted = std::min<size_t>(32, candidates_.size());;
-       sorted = std::min(sorted * 8, candidates_.size())) {
-    SortMostLikelyFirst(sorted);
+// Few tokens usually hold the mass, so those near the largest logit are tried first, and the rest
+// is never sorted.
+void Sampler::GatherMostLikely(float largest, double total) {
+  const size_t min_count =
+      params_.top_k > 0 ? std::min(processed_.size(), static_cast<size_t>(params_.top_k)) : 1;
+  // Top-k alone decides how many are needed, if it is on.
+  const double min_mass = params_.top_k > 0 ? 0.0 : total * params_.top_p;
+  for (float distance = 4.0f;; distance *= 2.0f) {
+    const float least = distance < 100.0f ? largest - distance : -INFINITY;
+    candidates_.clear();
     double mass = 0;
-    for (size_t i = 0; i < sorted; ++i) {
-      mass += candidates_[i].weight;
-      if (mass >= wanted || i + 1 == candidates_.size()) {
-        candidates_.resize(i + 1);
-        return;
-      }
+    for (size_t i = 0; i < processed_.size(); ++i) {
+      if (processed_[i] < least) continue;
+      candidates_.push_back({static_cast<TokenId>(i), processed_[i], weights_[i]});
+      mass += weights_[i];
     }
+    const bool enough = candidates_.size() >= min_count && mass >= min_mass;
+    if (enough || candidates_.size() == processed_.size()) break;
   }
+  std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  });
 }
 
-// The largest weight is 1 by construction.
-void Sampler::KeepMinP() {
-  std::erase_if(candidates_, [this](const Candidate& candidate) {
-    return candidate.weight < params_.min_p;
-  });
+double Sampler::SumOfWeights() const {
+  double sum = 0;
+  for (const Candidate& candidate : candidates_) sum += candidate.weight;
+  return sum;
+}
+
+// The smallest set of most likely tokens whose mass reaches top_p of `total`.
+void Sampler::KeepTopP(double total) {
+  const double wanted = total * params_.top_p;
+  double mass = 0;
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    mass += candidates_[i].weight;
+    if (mass < wanted) continue;
+    candidates_.resize(i + 1);
+    return;
+  }
 }
 
 TokenLogprobs ComputeLogprobs(std::span<const float> logits, TokenId chosen, int num_top) {
   const TokenId best = ArgmaxOf(logits);
-  double total = 0;
-  for (const float logit : logits) total += FastExp(logit - logits[best]);
-  const double log_total = std::log(total) + logits[best];
+  const double log_total = std::log(SumOfExp(logits, logits[best])) + logits[best];
   const auto logprob = [&](TokenId id) { return static_cast<float>(logits[id] - log_total); };
 
   TokenLogprobs result{chosen, logprob(chosen), chosen == best, {}};
@@ -193,24 +210,11 @@ TokenLogprobs ComputeLogprobs(std::span<const float> logits, TokenId chosen, int
   std::vector<TokenId> ids(logits.size());
   for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<TokenId>(i);
   const size_t count = std::min(ids.size(), static_cast<size_t>(num_top));
-  std::partial_sort(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(count), ids.end(),
-                    [&](TokenId a, TokenId b) {
-                      return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-                    });
+  std::partial_sort(
+      ids.begin(), ids.begin() + static_cast<ptrdiff_t>(count), ids.end(),
+      [&](TokenId a, TokenId b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
   for (size_t i = 0; i < count; ++i) result.top.push_back({ids[i], logprob(ids[i])});
   return result;
-}
-
-TokenId ArgmaxOf(std::span<const float> logits) {
-  TokenId best = 0;
-  float largest = logits[0];
-  for (size_t i = 1; i < logits.size(); ++i) {
-    if (logits[i] > largest) {
-      largest = logits[i];
-      best = static_cast<TokenId>(i);
-    }
-  }
-  return best;
 }
 
 }  // namespace strata

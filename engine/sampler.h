@@ -72,18 +72,18 @@ class Sampler {
   struct Candidate {
     TokenId id;
     float logit;   // after penalties and temperature
-    double weight; // exp(logit - largest)
+    float weight;  // exp(logit - largest)
   };
 
   // Copies the logits and applies bias and penalties.
   void Process(std::span<const float> logits);
-  TokenId Argmax() const;
-  // Fills candidates_ with the support, by ascending id.
+  // Applies temperature and fills candidates_ with the support, by ascending id.
   void Truncate();
-  void KeepTopK();
-  void KeepTopP();
-  void KeepMinP();
-  void SortMostLikelyFirst(size_t count);
+  // Fills candidates_ with enough of the most likely tokens for top-k and top-p, most likely first.
+  void GatherMostLikely(float largest, double total);
+  void KeepTopP(double total);
+  double SumOfWeights() const;  // of candidates_
+  TokenId GumbelMax(const GumbelNoise& noise) const;
 
   const SamplingParams params_;
   const int sample_index_;
@@ -93,15 +93,13 @@ class Sampler {
 
   // Scratch of one call.
   std::vector<float> processed_;
+  std::vector<float> weights_;
   std::vector<Candidate> candidates_;
 };
 
 // Log-probabilities under softmax(logits) of `chosen` and of the `num_top`
 // most likely tokens. logits [vocab_size]
 TokenLogprobs ComputeLogprobs(std::span<const float> logits, TokenId chosen, int num_top);
-
-// Index of the largest element, the lowest of equals.
-TokenId ArgmaxOf(std::span<const float> logits);
 
 }  // namespace strata
 

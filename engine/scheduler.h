@@ -66,8 +66,8 @@ class Scheduler {
 
   const SchedulerLimits limits_;
   BlockPool* const kv_blocks_;
-  std::deque<Sequence*> waiting_;    // front: next; preempted ones return to the front
-  std::vector<Sequence*> running_;   // oldest admission first
+  std::deque<Sequence*> waiting_;   // front: next; preempted ones return to the front
+  std::vector<Sequence*> running_;  // oldest admission first
 };
 
 }  // namespace strata

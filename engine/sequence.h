@@ -67,7 +67,8 @@ class Sequence {
   Sampler& sampler() { return sampler_; }
   UniformSource& uniforms() { return rng_; }
   bool IsStop(TokenId id) const;  // an end-of-sequence or stop token of this request
-  // Appends a token; sets finish_reason() if it is the last. Text and token go to the pending delta.
+  // Appends a token; sets finish_reason() if it is the last. Text and token go to the pending
+  // delta.
   void Commit(TokenId id, bool drafted, std::optional<TokenLogprobs> logprobs);
   void Finish(FinishReason reason);
   const std::optional<FinishReason>& finish_reason() const { return finish_reason_; }
@@ -85,7 +86,7 @@ class Sequence {
 
   // ---- For the caller's statistics
   SpeculationStats stats;
-  bool started = false;           // OnStarted has been sent
+  bool started = false;  // OnStarted has been sent
   Instant first_scheduled{};
   std::optional<Instant> first_token;
   Instant last_token{};

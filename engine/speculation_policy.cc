@@ -12,7 +12,7 @@ constexpr int kDefaultDraftTokens = 4;
 
 SpeculationPolicy::SpeculationPolicy(int num_layers, int exit_layer, int num_draft_tokens)
     : exit_layer_(exit_layer > 0 ? exit_layer : std::max(1, num_layers / 8)),
-      num_draft_tokens_(num_layers < 2        ? 0  // no layer left to verify with
+      num_draft_tokens_(num_layers < 2         ? 0  // no layer left to verify with
                         : num_draft_tokens > 0 ? num_draft_tokens
                                                : kDefaultDraftTokens) {}
 
@@ -23,9 +23,8 @@ Speculation SpeculationPolicy::Resolve(const Speculation& requested) const {
     // Among the candidates, the one nearest to the default.
     if (!requested.exit_layers.empty()) {
       resolved.exit_layer = *std::min_element(
-          requested.exit_layers.begin(), requested.exit_layers.end(), [this](int a, int b) {
-            return std::abs(a - exit_layer_) < std::abs(b - exit_layer_);
-          });
+          requested.exit_layers.begin(), requested.exit_layers.end(),
+          [this](int a, int b) { return std::abs(a - exit_layer_) < std::abs(b - exit_layer_); });
     }
     resolved.num_draft_tokens = requested.num_draft_tokens > 0
                                     ? std::min(requested.num_draft_tokens, num_draft_tokens_)

@@ -24,8 +24,8 @@ class TextStream {
              std::vector<std::string> stop_sequences, bool include_stop_text);
 
   struct Output {
-    std::string text;                        // to be sent now
-    std::optional<std::string> matched_stop; // nothing may be appended after a match
+    std::string text;                         // to be sent now
+    std::optional<std::string> matched_stop;  // nothing may be appended after a match
   };
   Output Append(TokenId id);
   // What is still held back. Call once, after the last token, unless a stop matched.

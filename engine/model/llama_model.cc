@@ -1,13 +1,13 @@
 #include "engine/model/llama_model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <new>
 #include <string>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "absl/status/status.h"
 #include "engine/model/rope.h"
@@ -78,8 +78,8 @@ void LlamaModel::LoadWeights(const Checkpoint& checkpoint) {
   final_norm_ = LoadVector(checkpoint.Tensor("model.norm.weight"));
   const HostMatrix embedding = checkpoint.Tensor("model.embed_tokens.weight");
   embedding_ = backend_->LoadEmbedding(embedding);
-  head_ = backend_->LoadMatrix(std::array{
-      config_.tie_word_embeddings ? embedding : checkpoint.Tensor("lm_head.weight")});
+  head_ = backend_->LoadMatrix(
+      std::array{config_.tie_word_embeddings ? embedding : checkpoint.Tensor("lm_head.weight")});
 }
 
 void LlamaModel::AllocateActivations() {
@@ -135,8 +135,8 @@ void LlamaModel::BeginBatch(const ForwardBatch& batch) {
     positions_.push_back(row.position);
     sequences_.push_back(row.sequence);
   }
-  backend_->BeginBatch({token_ids_, positions_, sequences_, batch.block_tables,
-                        batch.max_blocks_per_sequence});
+  backend_->BeginBatch(
+      {token_ids_, positions_, sequences_, batch.block_tables, batch.max_blocks_per_sequence});
 }
 
 // Rows that begin at layer 0 stand first and start from their token's

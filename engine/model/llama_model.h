@@ -82,8 +82,8 @@ class LlamaModel {
 
  private:
   struct Layer {
-    kernels::Buffer input_norm;       // f32 [hidden]
-    kernels::Buffer post_attn_norm;   // f32 [hidden]
+    kernels::Buffer input_norm;                // f32 [hidden]
+    kernels::Buffer post_attn_norm;            // f32 [hidden]
     std::unique_ptr<kernels::Matrix> qkv;      // [(heads + 2 kv_heads) * head_dim, hidden]
     std::unique_ptr<kernels::Matrix> out;      // [hidden, heads * head_dim]
     std::unique_ptr<kernels::Matrix> gate_up;  // gated [2 x intermediate, hidden]
@@ -107,9 +107,9 @@ class LlamaModel {
 
   std::unique_ptr<kernels::EmbeddingTable> embedding_;
   std::vector<Layer> layers_;
-  kernels::Buffer final_norm_;              // f32 [hidden]
-  std::unique_ptr<kernels::Matrix> head_;   // [vocab, hidden]
-  kernels::Buffer rope_cos_, rope_sin_;     // f32 [max_context, head_dim / 2]
+  kernels::Buffer final_norm_;             // f32 [hidden]
+  std::unique_ptr<kernels::Matrix> head_;  // [vocab, hidden]
+  kernels::Buffer rope_cos_, rope_sin_;    // f32 [max_context, head_dim / 2]
   std::unique_ptr<kernels::KvCache> kv_;
 
   // Activations of one batch.

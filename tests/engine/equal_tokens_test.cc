@@ -153,8 +153,8 @@ void RunSetting(const Setting& setting, uint64_t seed) {
     options.max_prefill_chunk = generate.Int(1, 40);
     // Often too small for all at once, so that sequences are preempted.
     options.max_context = setting.max_prompt + setting.max_new + 1;
-    options.kv_cache_bytes = KvBytes(alone->checkpoint().config(), device, options.max_context) *
-                             generate.Int(1, 3);
+    options.kv_cache_bytes =
+        KvBytes(alone->checkpoint().config(), device, options.max_context) * generate.Int(1, 3);
     const auto crowded = OpenEngine(setting.model, device, options);
 
     std::vector<GenerateRequest> requests;

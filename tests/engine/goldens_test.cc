@@ -62,9 +62,9 @@ double LogitTolerance(const Checkpoint& checkpoint) {
   for (int64_t row = 0; row < head.rows; ++row) {
     largest_row = std::max(largest_row, norm_of(head, row));
   }
-  const double terms = static_cast<double>(config.num_layers) *
-                       (2.0 * config.hidden_size + config.num_heads * config.head_dim +
-                        config.intermediate_size);
+  const double terms =
+      static_cast<double>(config.num_layers) *
+      (2.0 * config.hidden_size + config.num_heads * config.head_dim + config.intermediate_size);
   const double delta = std::numeric_limits<float>::epsilon() * std::sqrt(terms);
   // The normed state has the norm of the final norm's weight.
   const double state = norm_of(checkpoint.Tensor("model.norm.weight"), 0);

@@ -1,6 +1,7 @@
 // The sampler against slow, straightforward double-precision references.
 
 #include "engine/sampler.h"
+#include "engine/softmax.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,7 +14,6 @@
 #include <random>
 #include <vector>
 
-#include "engine/fast_exp.h"
 #include "engine/random.h"
 #include "tests/engine/unit/chi_square.h"
 

@@ -1,0 +1,96 @@
+#include "engine/softmax.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace strata {
+namespace {
+
+// Independent chains, for the compiler to lay side by side in vectors.
+constexpr size_t kLanes = 16;
+
+constexpr float kLargestLogit = 1e30f;
+
+// Branch-free and of plain arithmetic. 2^f on [-1/2, 1/2] is its Taylor series to degree 7
+// (truncation error (ln2 / 2)^8 / 8! = 5e-9).
+inline float Exp(float x) {
+  const float clamped = x < -87.0f ? -87.0f : x;
+  // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
+  const float shifted = clamped * 1.44269504f + 12582912.0f;
+  const float n = shifted - 12582912.0f;
+  // x - n ln2 in two parts: ln2's leading bits make the product exact.
+  const float r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const uint32_t exponent = std::bit_cast<uint32_t>(shifted) << 23;
+  const float result = std::bit_cast<float>(std::bit_cast<uint32_t>(p) + exponent);
+  return x < -87.0f ? 0.0f : result;
+}
+
+double SumInOrder(const std::array<double, kLanes>& lanes) {
+  double total = 0;
+  for (const double lane : lanes) total += lane;
+  return total;
+}
+
+}  // namespace
+
+float FastExp(float x) { return Exp(x); }
+
+TokenId ArgmaxOf(std::span<const float> logits) {
+  std::array<float, kLanes> lanes;
+  lanes.fill(logits[0]);
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) {
+      lanes[j] = logits[i + j] > lanes[j] ? logits[i + j] : lanes[j];
+    }
+  }
+  float largest = *std::max_element(lanes.begin(), lanes.end());
+  for (; i < logits.size(); ++i) largest = std::max(largest, logits[i]);
+  return static_cast<TokenId>(std::find(logits.begin(), logits.end(), largest) - logits.begin());
+}
+
+double ExpWeights(std::span<const float> logits, float largest, std::span<float> weights) {
+  for (size_t i = 0; i < logits.size(); ++i) weights[i] = Exp(logits[i] - largest);
+  std::array<double, kLanes> lanes{};
+  size_t i = 0;
+  for (; i + kLanes <= weights.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) lanes[j] += weights[i + j];
+  }
+  double total = SumInOrder(lanes);
+  for (; i < weights.size(); ++i) total += weights[i];
+  return total;
+}
+
+double SumOfExp(std::span<const float> logits, float largest) {
+  constexpr size_t kChunk = 256;
+  std::array<float, kChunk> weights;
+  double total = 0;
+  for (size_t first = 0; first < logits.size(); first += kChunk) {
+    const size_t count = std::min(kChunk, logits.size() - first);
+    total += ExpWeights(logits.subspan(first, count), largest, std::span(weights).first(count));
+  }
+  return total;
+}
+
+bool AllFinite(std::span<const float> logits) {
+  // Compared as integers, so that NaN needs no case of its own.
+  constexpr uint32_t kLimit = std::bit_cast<uint32_t>(kLargestLogit);
+  uint32_t out_of_range = 0;
+  for (const float logit : logits) {
+    out_of_range |= (std::bit_cast<uint32_t>(logit) & 0x7fffffffu) > kLimit ? 1u : 0u;
+  }
+  return out_of_range == 0;
+}
+
+}  // namespace strata
