@@ -177,9 +177,16 @@ void Sampler::GatherMostLikely(float largest, double total) {
     const bool enough = candidates_.size() >= min_count && mass >= min_mass;
     if (enough || candidates_.size() == processed_.size()) break;
   }
-  std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& a, const Candidate& b) {
+  const auto likelier = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-  });
+  };
+  if (params_.top_k == 0) {
+    std::sort(candidates_.begin(), candidates_.end(), likelier);
+    return;
+  }
+  // What top-k cuts off needs no order, and where logits are close that is nearly all.
+  const auto cut = candidates_.begin() + static_cast<ptrdiff_t>(min_count);
+  std::partial_sort(candidates_.begin(), cut, candidates_.end(), likelier);
 }
 
 double Sampler::SumOfWeights() const {

@@ -33,7 +33,10 @@ TEST(RateMeter, ForgetsEverythingAfterALongPause) {
   EXPECT_EQ(meter.Sum(At(1e6)), 2);
 }
 
-TEST(RateMeter, IsEmptyAtFirst) { EXPECT_EQ(RateMeter().Sum(At(12345)), 0); }
+TEST(RateMeter, IsEmptyAtFirst) {
+  EXPECT_EQ(RateMeter().Sum(At(0)), 0);
+  EXPECT_EQ(RateMeter().Sum(At(12345)), 0);
+}
 
 TEST(RateMeter, IsTheReferencesAtRandomTimes) {
   std::mt19937_64 random(1);

@@ -1,7 +1,6 @@
 // The sampler against slow, straightforward double-precision references.
 
 #include "engine/sampler.h"
-#include "engine/softmax.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "engine/random.h"
+#include "engine/softmax.h"
 #include "tests/engine/unit/chi_square.h"
 
 namespace strata {
@@ -293,7 +293,7 @@ TEST(Sampler, ChooseIsTheGumbelArgmaxOverWarpsSupport) {
     SamplingParams params = RandomTruncation(random);
     params.seed = random();
     const int sample_index = round % 16;
-    const std::vector<float> logits = RandomLogits(random, 80, 2);
+    const std::vector<float> logits = RandomLogits(random, round % 4 == 0 ? 1500 : 80, 2);
     Sampler sampler(params, sample_index, {});
     const Distribution warped = sampler.Warp(logits);
     const GumbelNoise noise(*params.seed, static_cast<uint32_t>(sample_index), round);
@@ -378,21 +378,6 @@ TEST(CounterRng, IsUniformAndAFunctionOfItsKey) {
 }
 
 // ---- Arithmetic ------------------------------------------------------------------------------
-
-TEST(FastExp, RelativeErrorIsBelowTwoTenMillionths) {
-  constexpr int kPoints = 1 << 22;
-  double worst = 0;
-  for (int i = 0; i <= kPoints; ++i) {
-    const float x = -87.0f * static_cast<float>(i) / kPoints;
-    const double exact = std::exp(static_cast<double>(x));
-    worst = std::max(worst, std::abs(FastExp(x) - exact) / exact);
-  }
-  EXPECT_LT(worst, 2e-7);
-  EXPECT_EQ(FastExp(0.0f), 1.0f);
-  EXPECT_EQ(FastExp(std::nextafter(-87.0f, -100.0f)), 0.0f);
-  EXPECT_EQ(FastExp(-1e30f), 0.0f);
-  EXPECT_EQ(FastExp(-INFINITY), 0.0f);
-}
 
 TEST(ComputeLogprobs, IsTheReferences) {
   std::mt19937_64 random(8);
