@@ -6,7 +6,8 @@
 namespace strata {
 namespace {
 
-constexpr int kDefaultDraftTokens = 4;
+// Short drafts pay even where few are accepted; long ones only where most are.
+constexpr int kDefaultDraftTokens = 2;
 
 }  // namespace
 
