@@ -7,6 +7,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/server_lifetime.sh
 
 start_server models/demo
+# This small model drafts best at a deep exit where it samples.
+flags=("$@")
+[[ $# -gt 0 ]] || flags=(--exit-layer 8 --num-draft-tokens 4)
 "$strata_bin/strata" compare --server "$server_address" \
-  --max-new-tokens 512 --temperature 0.6 --top-p 0.9 "$@" \
+  --max-new-tokens 512 --temperature 0.6 --top-p 0.9 \
+  "${flags[@]}" \
   $'typing import List\ndef bucket_sort(A: List):'

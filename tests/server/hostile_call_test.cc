@@ -88,7 +88,7 @@ TEST_F(HostileCall, GetsTheFieldInTheDetails) {
 
 TEST_F(HostileCall, CannotSendAHugeMessage) {
   v1::GenerateRequest request = GreedyRequest(5);
-  request.set_text(std::string(40 << 20, 'x'));
+  request.set_text(std::string(size_t{1} << 30, 'x'));
   const grpc::Status status = Stream(server_.inference(), request).status;
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   ExpectServing();

@@ -640,11 +640,16 @@ TEST(Engine, LogitsThatAreNotFiniteEndTheirRequestOnly) {
     std::vector<std::shared_ptr<CollectingSink>> failing, passing;
     for (int i = 0; i < 4; ++i) {
       passing.push_back(Submit(*engine, healthy));
-      failing.push_back(Submit(*engine, i % 2 == 0 ? broken : later));
+      GenerateRequest request = i % 2 == 0 ? broken : later;
+      // Without drafts, only the sweep can notice.
+      if (i >= 2) request.speculation = {};
+      failing.push_back(Submit(*engine, request));
     }
-    for (const auto& sink : failing) {
-      EXPECT_EQ(sink->Wait().code(), StatusCode::kInternal);
-      EXPECT_EQ(sink->times_done(), 1);
+    for (size_t i = 0; i < failing.size(); ++i) {
+      EXPECT_EQ(failing[i]->Wait().code(), StatusCode::kInternal);
+      EXPECT_EQ(failing[i]->times_done(), 1);
+      // Nothing is sent that was chosen from broken logits.
+      EXPECT_EQ(failing[i]->sample().token_ids.size(), i % 2 == 0 ? 0u : 1u);
     }
     for (const auto& sink : passing) {
       EXPECT_TRUE(sink->Wait().ok());

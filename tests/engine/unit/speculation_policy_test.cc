@@ -42,9 +42,9 @@ void ExpectOff(const SpeculationPolicy& policy, const Speculation& requested) {
 }
 
 TEST(SpeculationPolicy, AutoExitsAfterAnEighthOfTheLayers) {
-  ExpectResolves(SpeculationPolicy(32, 0, 0), Auto(), 4, 4);
-  ExpectResolves(SpeculationPolicy(80, 0, 0), Auto(), 10, 4);
-  ExpectResolves(SpeculationPolicy(6, 0, 0), Auto(), 1, 4);
+  ExpectResolves(SpeculationPolicy(32, 0, 0), Auto(), 4, 2);
+  ExpectResolves(SpeculationPolicy(80, 0, 0), Auto(), 10, 2);
+  ExpectResolves(SpeculationPolicy(6, 0, 0), Auto(), 1, 2);
 }
 
 TEST(SpeculationPolicy, AutoIsTheOperatorsChoice) {
