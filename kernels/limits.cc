@@ -37,9 +37,9 @@ double BestRate(ThreadPool& pool, double (*probe)(int64_t, float*)) {
   for (int pass = 0; pass < kPasses;) {
     double ops = 0;
     const auto start = std::chrono::steady_clock::now();
-    pool.Run([&](int thread) {
-      const double done = probe(iterations, &sinks[thread].value);
-      if (thread == 0) ops = done;
+    pool.Run(pool.num_threads(), [&](int item) {
+      const double done = probe(iterations, &sinks[item].value);
+      if (item == 0) ops = done;
     });
     seconds = SecondsSince(start);
     if (seconds < kPassSeconds) {

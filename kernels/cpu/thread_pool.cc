@@ -24,7 +24,7 @@ void Pause() {
 }
 
 // Returns once `value` is no longer `old`: spins a while, then parks.
-void WaitWhileEqual(const std::atomic<int32_t>& value, int32_t old) {
+void WaitWhileEqual(const std::atomic<uint32_t>& value, uint32_t old) {
   const auto give_up = std::chrono::steady_clock::now() + kSpinTime;
   do {
     for (int i = 0; i < 16; ++i) {
@@ -33,6 +33,24 @@ void WaitWhileEqual(const std::atomic<int32_t>& value, int32_t old) {
     }
   } while (std::chrono::steady_clock::now() < give_up);
   while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
+}
+
+uint64_t FirstTicket(uint32_t epoch, int num_items) {
+  return uint64_t{epoch} << 32 | static_cast<uint64_t>(num_items) << 16;
+}
+
+// Takes the next item of a share; -1 if none is left, or if the share belongs
+// to another operation by now.
+int TakeItem(std::atomic<uint64_t>& ticket, uint32_t epoch) {
+  uint64_t now = ticket.load(std::memory_order_acquire);
+  for (;;) {
+    const uint64_t next = now & 0xffff;
+    if (now >> 32 != epoch || next == (now >> 16 & 0xffff)) return -1;
+    if (ticket.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel,
+                                     std::memory_order_acquire)) {
+      return static_cast<int>(next);
+    }
+  }
 }
 
 int AvailableCores() {
@@ -45,7 +63,7 @@ int AvailableCores() {
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads)
-    : num_threads_(num_threads > 0 ? num_threads : AvailableCores()) {
+    : num_threads_(num_threads > 0 ? num_threads : AvailableCores()), shares_(num_threads_) {
   try {
     workers_.reserve(num_threads_ - 1);
     for (int i = 1; i < num_threads_; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
@@ -60,31 +78,54 @@ ThreadPool::ThreadPool(int num_threads)
 }
 
 ThreadPool::~ThreadPool() {
-  function_ = nullptr;
+  function_.store(nullptr, std::memory_order_relaxed);
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::RunErased(Function function, void* context) {
-  if (workers_.empty()) return function(context, 0);
-  function_ = function;
-  context_ = context;
-  unfinished_.store(static_cast<int32_t>(workers_.size()), std::memory_order_relaxed);
-  epoch_.fetch_add(1, std::memory_order_release);
+void ThreadPool::RunErased(Function function, void* context, int num_items) {
+  if (workers_.empty()) {
+    for (int item = 0; item < num_items; ++item) function(context, item);
+    return;
+  }
+  if (num_items == 0) return;
+  const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
+  function_.store(function, std::memory_order_relaxed);
+  context_.store(context, std::memory_order_relaxed);
+  num_items_.store(num_items, std::memory_order_relaxed);
+  unfinished_.store(static_cast<uint32_t>(num_items), std::memory_order_relaxed);
+  for (int thread = 0; thread < num_threads_; ++thread) {
+    const int count = FirstItem(num_items, thread + 1) - FirstItem(num_items, thread);
+    shares_[thread].ticket.store(FirstTicket(epoch, count), std::memory_order_release);
+  }
+  epoch_.store(epoch, std::memory_order_release);
   epoch_.notify_all();
-  function(context, 0);
-  for (int32_t left; (left = unfinished_.load(std::memory_order_acquire)) != 0;) {
+  Work(0, epoch);
+  for (uint32_t left; (left = unfinished_.load(std::memory_order_acquire)) != 0;) {
     WaitWhileEqual(unfinished_, left);
   }
 }
 
 void ThreadPool::WorkerLoop(int thread) {
-  for (int32_t seen = 0;; ++seen) {
+  for (uint32_t seen = 0;;) {
     WaitWhileEqual(epoch_, seen);
-    if (function_ == nullptr) return;
-    function_(context_, thread);
-    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+    seen = epoch_.load(std::memory_order_acquire);
+    if (function_.load(std::memory_order_relaxed) == nullptr) return;
+    Work(thread, seen);
+  }
+}
+
+void ThreadPool::Work(int thread, uint32_t epoch) {
+  const Function function = function_.load(std::memory_order_relaxed);
+  void* const context = context_.load(std::memory_order_relaxed);
+  const int num_items = num_items_.load(std::memory_order_relaxed);
+  for (int step = 0; step < num_threads_; ++step) {
+    const int owner = (thread + step) % num_threads_;
+    for (int item; (item = TakeItem(shares_[owner].ticket, epoch)) >= 0;) {
+      function(context, FirstItem(num_items, owner) + item);
+      if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+    }
   }
 }
 

@@ -2,20 +2,39 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <numeric>
 
 namespace strata::kernels {
 namespace {
 
-TEST(ThreadPool, RunCallsEachThreadOnce) {
+TEST(ThreadPool, RunDoesEachItemOnce) {
   for (const int threads : {1, 2, 3, 8}) {
     ThreadPool pool(threads);
     ASSERT_EQ(pool.num_threads(), threads);
-    std::vector<int> calls(threads);
-    pool.Run([&](int thread) { ++calls[thread]; });
-    EXPECT_EQ(calls, std::vector<int>(threads, 1));
+    for (const int items : {0, 1, 2, 7, 100}) {
+      std::vector<int> calls(items);
+      pool.Run(items, [&](int item) { ++calls[item]; });
+      EXPECT_EQ(calls, std::vector<int>(items, 1));
+    }
   }
+}
+
+// A thread that is held up in one item leaves its others to the rest.
+TEST(ThreadPool, AThreadHeldUpHoldsUpOnlyWhatItHasBegun) {
+  ThreadPool pool(2);
+  std::atomic<int> done = 0;
+  bool all_others_were_done = false;
+  pool.Run(16, [&](int item) {
+    if (item == 8) {  // the first of the second thread's share
+      const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      while (done < 15 && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+      all_others_were_done = done == 15;
+    }
+    ++done;
+  });
+  EXPECT_TRUE(all_others_were_done);
 }
 
 TEST(ThreadPool, ZeroMeansAtLeastOne) { EXPECT_GE(ThreadPool(0).num_threads(), 1); }
@@ -47,7 +66,7 @@ TEST(ThreadPool, RunsAreOrdered) {
   std::vector<int64_t> values(3, 1);
   std::vector<int64_t> next(3);
   for (int i = 0; i < 2000; ++i) {
-    pool.Run([&](int thread) { next[thread] = values[(thread + 1) % 3] + 1; });
+    pool.Run(3, [&](int item) { next[item] = values[(item + 1) % 3] + 1; });
     values.swap(next);
   }
   EXPECT_EQ(values, std::vector<int64_t>(3, 2001));
@@ -60,7 +79,7 @@ TEST(ThreadPool, WakesParkedWorkers) {
   int64_t total = 0;
   for (int i = 0; i < 300; ++i) {
     std::vector<int64_t> parts(4);
-    pool.Run([&](int thread) { parts[thread] = thread + 1; });
+    pool.Run(4, [&](int item) { parts[item] = item + 1; });
     total += std::accumulate(parts.begin(), parts.end(), int64_t{0});
     std::this_thread::sleep_for(std::chrono::microseconds(i % 3 * 45));
   }
