@@ -23,6 +23,9 @@ function(strata_library name)
   target_link_libraries(${name} PUBLIC strata_flags)
 endfunction()
 
+# Builds the tests labelled unit: those that need no gRPC.
+add_custom_target(unit_tests)
+
 # strata_test(NAME SOURCES... [LIBS libs...]): a GoogleTest program, one ctest entry.
 function(strata_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
@@ -30,6 +33,9 @@ function(strata_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest_main strata_flags)
   target_compile_definitions(${name} PRIVATE STRATA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  if(unit IN_LIST ARG_LABELS)
+    add_dependencies(unit_tests ${name})
+  endif()
   add_test(NAME ${name} COMMAND ${name})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
