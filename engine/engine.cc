@@ -223,6 +223,11 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(GenerateRequest request,
   state->submitted = clock_->Now();
 
   const int num_samples = state->params.sampling.num_samples;
+  if (num_samples > MaxUnfinished()) {
+    return absl::InvalidArgumentError(
+        fmt::format("sampling.num_samples: {} is more than the {} that this engine holds at once",
+                    num_samples, MaxUnfinished()));
+  }
   std::lock_guard lock(mu_);
   RETURN_IF_ERROR(admitting_);
   if (num_unfinished_ + num_samples > MaxUnfinished()) {

@@ -28,7 +28,7 @@ struct EngineOptions {
   int max_queue = 256;        // waiting beside those that run; one more: RESOURCE_EXHAUSTED
   int max_prefill_chunk = 0;  // rows of one prompt in one round; 0: max_batch_tokens
   int max_context = 0;        // positions per sequence; 0: the checkpoint's maximum
-  // What Speculation::kAuto resolves to, and the ceiling of every request's draft length.
+  // What Speculation::Mode::kAuto resolves to.
   int default_exit_layer = 0;        // 0: from the checkpoint's depth
   int default_num_draft_tokens = 0;  // 0: from the checkpoint's depth
 };

@@ -28,7 +28,7 @@ struct SamplingParams {
   float min_p = 0.0f;               // [0, 1]; keeps tokens of at least min_p times the largest
                                     // probability; 0: off
   std::optional<uint64_t> seed;     // present: reproducible (invariant I1)
-  float repetition_penalty = 1.0f;  // > 0; of prompt and generated tokens; 1: off
+  float repetition_penalty = 1.0f;  // [0.01, 100]; of prompt and generated tokens; 1: off
   float presence_penalty = 0.0f;    // [-2, 2]; of generated tokens
   float frequency_penalty = 0.0f;   // [-2, 2]; of generated tokens, per occurrence
   std::vector<std::pair<TokenId, float>> logit_bias;  // added to the logit; at most 1024

@@ -50,12 +50,8 @@ absl::Status ValidateSampling(const SamplingParams& sampling, const ModelConfig&
         fmt::format("sampling.top_k: {} is negative", sampling.top_k));
   }
   RETURN_IF_ERROR(InRange("sampling.min_p", sampling.min_p, 0.0f, 1.0f));
-  if (!(sampling.repetition_penalty > 0.0f &&
-        sampling.repetition_penalty <= kMaxRepetitionPenalty)) {
-    return absl::InvalidArgumentError(
-        fmt::format("sampling.repetition_penalty: {} is out of range (0, {}]",
-                    sampling.repetition_penalty, kMaxRepetitionPenalty));
-  }
+  RETURN_IF_ERROR(InRange("sampling.repetition_penalty", sampling.repetition_penalty,
+                          kMinRepetitionPenalty, kMaxRepetitionPenalty));
   RETURN_IF_ERROR(
       InRange("sampling.presence_penalty", sampling.presence_penalty, -kMaxPenalty, kMaxPenalty));
   RETURN_IF_ERROR(

@@ -14,6 +14,7 @@ namespace strata {
 inline constexpr float kMinTemperature = 0.01f;
 inline constexpr float kMaxTemperature = 100.0f;
 inline constexpr float kMaxPenalty = 2.0f;  // presence and frequency, either sign
+inline constexpr float kMinRepetitionPenalty = 0.01f;
 inline constexpr float kMaxRepetitionPenalty = 100.0f;
 inline constexpr float kMaxLogitBias = 1000.0f;  // either sign
 inline constexpr int kMaxLogitBiasEntries = 1024;

@@ -23,6 +23,10 @@ StepPlan Scheduler::Plan() {
 void Scheduler::PlanDecodes(StepPlan& plan, int& rows_left) {
   int decodes_left = static_cast<int>(std::count_if(
       running_.begin(), running_.end(), [](const Sequence* s) { return s->decoding(); }));
+  // Drafts only make decoding faster: they leave a share to prompts, which could wait for ever.
+  const bool has_prefill =
+      decodes_left < num_running() || (!waiting_.empty() && num_running() < limits_.max_sequences);
+  const int prefill_rows = has_prefill ? limits_.max_batch_tokens / 4 : 0;
   // Preemption shortens running_ from its end while this walks it from the front.
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence* sequence = running_[i];
@@ -30,7 +34,7 @@ void Scheduler::PlanDecodes(StepPlan& plan, int& rows_left) {
     --decodes_left;  // each of those left over needs one row
     const int committed = sequence->num_computed() + 1;
     int num_drafts = std::min({sequence->num_draft_tokens, sequence->num_tokens_left() - 1,
-                               rows_left - 1 - decodes_left});
+                               rows_left - 1 - decodes_left - prefill_rows});
     num_drafts = std::max(num_drafts, 0);
     if (sequence->NumBlocksMissing(committed + num_drafts) > kv_blocks_->num_free()) {
       num_drafts = 0;

@@ -19,6 +19,7 @@ namespace {
 
 constexpr float kMinTemperature = 0.01f;
 constexpr float kMaxTemperature = 100.0f;
+constexpr float kMinRepetitionPenalty = 0.01f;
 constexpr float kMaxRepetitionPenalty = 100.0f;
 constexpr float kMaxPenalty = 2.0f;
 constexpr int kMaxLogitBias = 1024;
@@ -58,8 +59,8 @@ absl::Status SetTruncation(const v1::SamplingParams& proto, const RequestLimits&
 
 absl::Status SetPenalties(const v1::SamplingParams& proto, SamplingParams* params) {
   if (proto.has_repetition_penalty()) params->repetition_penalty = proto.repetition_penalty();
-  if (!InHalfOpenRange(params->repetition_penalty, 0, kMaxRepetitionPenalty)) {
-    return OutOfRange("sampling.repetition_penalty", params->repetition_penalty, "(0, 100]");
+  if (!InClosedRange(params->repetition_penalty, kMinRepetitionPenalty, kMaxRepetitionPenalty)) {
+    return OutOfRange("sampling.repetition_penalty", params->repetition_penalty, "[0.01, 100]");
   }
   if (proto.has_presence_penalty()) params->presence_penalty = proto.presence_penalty();
   if (!InClosedRange(params->presence_penalty, -kMaxPenalty, kMaxPenalty)) {

@@ -76,7 +76,7 @@ TEST(RequestValidation, RealFields) {
       {"sampling.repetition_penalty",
        [](auto& request, float value) { request.sampling.repetition_penalty = value; },
        {0.01f, 1, 100},
-       {0, -1, 100.1f, kNan, kInfinity}},
+       {0, 0.0099f, -1, 100.1f, kNan, kInfinity}},
       {"sampling.presence_penalty",
        [](auto& request, float value) { request.sampling.presence_penalty = value; },
        {-2, 0, 2},
