@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <map>
 #include <set>
 #include <utility>
 
+#include "engine/request_validation.h"
 #include "engine/status_macros.h"
 #include "engine/tokenizer/detokenizer.h"
 #include "server/speculation_translation.h"
@@ -17,17 +17,6 @@
 namespace strata::server {
 namespace {
 
-constexpr float kMinTemperature = 0.01f;
-constexpr float kMaxTemperature = 100.0f;
-constexpr float kMinRepetitionPenalty = 0.01f;
-constexpr float kMaxRepetitionPenalty = 100.0f;
-constexpr float kMaxPenalty = 2.0f;
-constexpr int kMaxLogitBias = 1024;
-constexpr uint32_t kMaxSamples = 16;
-constexpr int kMaxStopSequences = 16;
-constexpr size_t kMaxStopSequenceBytes = 256;
-constexpr int kMaxStopTokenIds = 64;
-constexpr uint32_t kMaxLogprobs = 20;
 constexpr size_t kMaxRequestIdLength = 128;
 
 template <typename Value>  // float, not double, so that 1.1 reads 1.1
@@ -75,9 +64,10 @@ absl::Status SetPenalties(const v1::SamplingParams& proto, SamplingParams* param
 
 absl::Status SetLogitBias(const v1::SamplingParams& proto, const RequestLimits& limits,
                           SamplingParams* params) {
-  if (proto.logit_bias_size() > kMaxLogitBias) {
-    return FieldError("sampling.logit_bias", fmt::format("{} entries; at most {} are allowed",
-                                                         proto.logit_bias_size(), kMaxLogitBias));
+  if (proto.logit_bias_size() > kMaxLogitBiasEntries) {
+    return FieldError("sampling.logit_bias",
+                      fmt::format("{} entries; at most {} are allowed", proto.logit_bias_size(),
+                                  kMaxLogitBiasEntries));
   }
   // In order of token id: the wire has none, and sums should not depend on it.
   const std::map<uint32_t, float> sorted(proto.logit_bias().begin(), proto.logit_bias().end());
@@ -87,7 +77,9 @@ absl::Status SetLogitBias(const v1::SamplingParams& proto, const RequestLimits& 
       return FieldError(path,
                         fmt::format("no such token id; the vocabulary has {}", limits.vocab_size));
     }
-    if (!std::isfinite(bias)) return FieldError(path, fmt::format("{} is not finite", bias));
+    if (!InClosedRange(bias, -kMaxLogitBias, kMaxLogitBias)) {
+      return OutOfRange(path, bias, "[-1000, 1000]");
+    }
     params->logit_bias.emplace_back(static_cast<TokenId>(id), bias);
   }
   return absl::OkStatus();
@@ -109,7 +101,7 @@ absl::StatusOr<SamplingParams> TranslateSampling(const v1::SamplingParams& proto
   RETURN_IF_ERROR(SetPenalties(proto, &params));
   RETURN_IF_ERROR(SetLogitBias(proto, limits, &params));
   if (proto.has_num_samples()) {
-    if (proto.num_samples() < 1 || proto.num_samples() > kMaxSamples) {
+    if (proto.num_samples() < 1 || proto.num_samples() > uint32_t{kMaxSamples}) {
       return OutOfRange("sampling.num_samples", proto.num_samples(), "[1, 16]");
     }
     params.num_samples = static_cast<int>(proto.num_samples());
@@ -127,7 +119,7 @@ absl::Status SetStopSequences(const v1::StoppingCriteria& proto, StoppingCriteri
   for (int i = 0; i < proto.stop_sequences_size(); ++i) {
     const std::string path = fmt::format("stopping.stop_sequences[{}]", i);
     const std::string& sequence = proto.stop_sequences(i);
-    if (sequence.empty() || sequence.size() > kMaxStopSequenceBytes) {
+    if (sequence.empty() || sequence.size() > size_t{kMaxStopSequenceBytes}) {
       return FieldError(
           path, fmt::format("{} bytes; must be 1 to {}", sequence.size(), kMaxStopSequenceBytes));
     }
@@ -187,7 +179,7 @@ absl::StatusOr<StoppingCriteria> TranslateStopping(const v1::StoppingCriteria& p
 absl::StatusOr<OutputOptions> TranslateOutput(const v1::OutputOptions& proto) {
   OutputOptions output;
   if (proto.has_logprobs()) {
-    if (proto.logprobs() > kMaxLogprobs) {
+    if (proto.logprobs() > uint32_t{kMaxTopLogprobs}) {
       return OutOfRange("output.logprobs", proto.logprobs(), "[0, 20]");
     }
     output.logprobs = static_cast<int>(proto.logprobs());

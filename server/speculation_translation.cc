@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/request_validation.h"
 #include "engine/status_macros.h"
 #include "server/status_mapping.h"
 
 namespace strata::server {
 namespace {
-
-constexpr uint32_t kMaxDraftTokens = 32;
 
 absl::Status CheckRange(const std::string& path, uint32_t value, uint32_t min, uint32_t max) {
   if (value >= min && value <= max) return absl::OkStatus();

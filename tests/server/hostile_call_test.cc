@@ -67,6 +67,11 @@ TEST_F(HostileCall, GetsAClearStatus) {
   request.mutable_sampling()->set_top_p(2);
   ExpectRefused(request, "sampling.top_p: 2 is out of range (0, 1]");
   request = GreedyRequest(5);
+  for (int i = 0; i < 10'000; ++i) {
+    request.mutable_stopping()->add_stop_sequences(std::to_string(i));
+  }
+  ExpectRefused(request, "stopping.stop_sequences: 10000 entries");
+  request = GreedyRequest(5);
   request.mutable_token_ids()->add_ids(1'000'000);
   ExpectRefused(request, "token_ids.ids[0]: no token id 1000000");
   request.clear_prompt();

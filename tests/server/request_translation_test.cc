@@ -122,6 +122,8 @@ INSTANTIATE_TEST_SUITE_P(
          [](auto* r) { (*r->mutable_sampling()->mutable_logit_bias())[7] = kNaN; }},
         {"sampling.logit_bias[7]: -inf",
          [](auto* r) { (*r->mutable_sampling()->mutable_logit_bias())[7] = -kInf; }},
+        {"sampling.logit_bias[7]: 1001 is out of range [-1000, 1000]",
+         [](auto* r) { (*r->mutable_sampling()->mutable_logit_bias())[7] = 1001; }},
         {"sampling.logit_bias: 1025 entries",
          [](auto* r) {
            for (int i = 0; i < 1025; ++i) (*r->mutable_sampling()->mutable_logit_bias())[i] = 1;
