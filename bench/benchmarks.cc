@@ -36,9 +36,12 @@ struct ModelCost {
   double layer_params = 0;  // of all layers' matrices
   double head_params = 0;
   double bytes_per_param = 0;
+  bool quantized = false;
 
-  explicit ModelCost(const ModelConfig& config, kernels::DType dtype)
-      : bytes_per_param(static_cast<double>(kernels::SizeOf(dtype))) {
+  explicit ModelCost(const ModelConfig& config, kernels::WeightFormat weights)
+      : bytes_per_param(kernels::BytesPerWeight(weights)),
+        quantized(weights == kernels::WeightFormat::kInt8 ||
+                  weights == kernels::WeightFormat::kInt4) {
     const double hidden = config.hidden_size;
     const double attention_rows = (config.num_heads + 2.0 * config.num_kv_heads) * config.head_dim;
     const double out = static_cast<double>(config.num_heads) * config.head_dim;
@@ -47,18 +50,22 @@ struct ModelCost {
     head_params = hidden * config.vocab_size;
   }
 
+  double DotPeak(const Limits& limits) const {
+    return (quantized ? limits.int8_gop_s : limits.bf16_gflop_s) * 1e9;
+  }
+
   // Tokens per second of one row in each of `num_sequences`: each step reads all weights once.
   double DecodeLimit(const Limits& limits, int num_sequences) const {
     const double params = layer_params + head_params;
     const double read_seconds = params * bytes_per_param / (limits.read_gb_s * 1e9);
-    const double math_seconds = 2 * params * num_sequences / (limits.bf16_gflop_s * 1e9);
+    const double math_seconds = 2 * params * num_sequences / DotPeak(limits);
     return num_sequences / std::max(read_seconds, math_seconds);
   }
 
   // Only the last row of a prompt passes the head.
   double PrefillLimit(const Limits& limits, int num_tokens) const {
     const double flop = 2 * (layer_params * num_tokens + head_params);
-    return num_tokens / (flop / (limits.bf16_gflop_s * 1e9));
+    return num_tokens / (flop / DotPeak(limits));
   }
 };
 
@@ -69,7 +76,7 @@ class Bench {
         engine_(engine),
         rounds_(rounds),
         report_(report),
-        cost_(engine->checkpoint().config(), options.dtype) {}
+        cost_(engine->checkpoint().config(), options.weights) {}
 
   absl::Status Prefill();
   absl::Status Decode(int num_sequences);
@@ -210,7 +217,7 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const Options& options, Round
                                         kPrefillTokens + options.decode_tokens);
   try {
     return Engine::Create(std::move(checkpoint), std::move(tokenizer),
-                          kernels::CreateCpuBackend({options.dtype, options.num_threads, ""}),
+                          kernels::CreateCpuBackend({options.weights, options.num_threads, ""}),
                           engine_options, rounds, nullptr);
   } catch (const kernels::DeviceError& error) {
     return absl::InvalidArgumentError(error.what());

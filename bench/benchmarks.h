@@ -8,13 +8,13 @@
 
 #include "absl/status/statusor.h"
 #include "bench/report.h"
-#include "kernels/tensor.h"
+#include "kernels/weight_format.h"
 
 namespace strata::bench {
 
 struct Options {
   std::string model;
-  kernels::DType dtype = kernels::DType::kBF16;
+  kernels::WeightFormat weights = kernels::WeightFormat::kBF16;
   int num_threads = 0;  // 0: one per core
   // The model card's prompt.
   std::string prompt = "typing import List\ndef bucket_sort(A: List):";

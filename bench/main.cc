@@ -16,7 +16,8 @@ int main(int argc, char** argv) {
       "Measures the Strata engine in process, without gRPC, against this machine's limits."};
   app.option_defaults()->always_capture_default();
   app.add_option("--model", options.model, "Checkpoint folder")->required();
-  app.add_option("--dtype", dtype, "Weight type")->check(CLI::IsMember({"bf16", "f32"}));
+  app.add_option("--dtype", dtype, "Weight type")
+      ->check(CLI::IsMember({"bf16", "f32", "int8", "int4"}));
   app.add_option("--threads", options.num_threads, "Threads; 0: one per core")
       ->check(CLI::Range(0, 1024));
   app.add_option("--prompt", options.prompt, "Prompt of the speculative rows");
@@ -30,7 +31,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch-sizes", options.batch_sizes, "Sequences decoded at once");
   app.add_flag("--json", json, "Print JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
-  options.dtype = dtype == "f32" ? strata::kernels::DType::kF32 : strata::kernels::DType::kBF16;
+  strata::kernels::ParseWeightFormat(dtype.c_str(), &options.weights);
 
   const auto report = strata::bench::RunBenchmarks(options);
   if (!report.ok()) {

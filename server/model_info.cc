@@ -32,7 +32,7 @@ v1::RequestDefaults ToProto(const RequestDefaults& defaults) {
   return proto;
 }
 
-v1::ModelInfo MakeModelInfo(const Serving& serving, kernels::DType dtype) {
+v1::ModelInfo MakeModelInfo(const Serving& serving, kernels::WeightFormat weights) {
   const Checkpoint& checkpoint = serving.engine->checkpoint();
   const ModelConfig& config = checkpoint.config();
   v1::ModelInfo info;
@@ -42,7 +42,7 @@ v1::ModelInfo MakeModelInfo(const Serving& serving, kernels::DType dtype) {
   info.set_hidden_size(config.hidden_size);
   info.set_num_parameters(checkpoint.num_parameters());
   info.set_max_context(serving.engine->max_context());
-  info.set_dtype(kernels::NameOf(dtype));
+  info.set_dtype(kernels::NameOf(weights));
   info.set_backend(serving.engine->backend_description());
   info.set_min_exit_layer(1);
   info.set_max_exit_layer(config.num_layers - 1);

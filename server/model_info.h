@@ -9,7 +9,7 @@
 
 namespace strata::server {
 
-v1::ModelInfo MakeModelInfo(const Serving& serving, kernels::DType dtype);
+v1::ModelInfo MakeModelInfo(const Serving& serving, kernels::WeightFormat weights);
 
 v1::RequestDefaults ToProto(const RequestDefaults& defaults);
 

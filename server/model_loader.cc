@@ -15,7 +15,7 @@ namespace {
 
 absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const Options& options) {
   kernels::CpuBackendOptions cpu;
-  cpu.weight_dtype = options.dtype;
+  cpu.weights = options.weights;
   cpu.num_threads = options.threads;
   try {
     return kernels::CreateCpuBackend(cpu);

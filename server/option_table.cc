@@ -35,13 +35,8 @@ absl::Status SetDevice(const std::string& text, Options*) {
 }
 
 absl::Status SetDtype(const std::string& text, Options* options) {
-  RETURN_IF_ERROR(OneOf(text, {"bf16", "f32", "int8", "int4"}));
-  if (text != "bf16" && text != "f32") {
-    return absl::InvalidArgumentError(
-        fmt::format("this build has no {} weights; use bf16 or f32", text));
-  }
-  options->dtype = text == "bf16" ? kernels::DType::kBF16 : kernels::DType::kF32;
-  return absl::OkStatus();
+  if (kernels::ParseWeightFormat(text.c_str(), &options->weights)) return absl::OkStatus();
+  return OneOf(text, {"bf16", "f32", "int8", "int4"});
 }
 
 absl::Status SetTensorParallel(const std::string& text, Options*) {
@@ -111,7 +106,9 @@ std::vector<OptionSpec> MakeTable() {
       {"metrics-listen", "HOST:PORT", "Where /metrics listens, or 'none' [127.0.0.1:9464]",
        SetMetricsListen},
       {"device", "cpu|cuda", "Where the model runs [cpu]", SetDevice},
-      {"dtype", "bf16|f32|int8|int4", "Type that weights and KV cache are held in [bf16]",
+      {"dtype", "bf16|f32|int8|int4",
+       "Format of the weights, int8 and int4 being quantised at load; KV is "
+       "bf16, with f32 weights f32 [bf16]",
        SetDtype},
       {"threads", "N", "Threads that compute; 0: one per core [0]",
        Integer([](Options* o) -> int& { return o->threads; }, 0, 1024)},

@@ -23,7 +23,7 @@ struct Options {
   std::string model;  // the checkpoint's folder
   HostPort listen{"127.0.0.1", 50051};
   std::optional<HostPort> metrics_listen = HostPort{"127.0.0.1", 9464};  // absent: no /metrics
-  kernels::DType dtype = kernels::DType::kBF16;
+  kernels::WeightFormat weights = kernels::WeightFormat::kBF16;
   int threads = 0;  // 0: one per core
   EngineOptions engine;
   Speculation::Mode speculation = Speculation::Mode::kAuto;

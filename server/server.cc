@@ -42,7 +42,7 @@ StrataServer::StrataServer(const Options& options, Engine* engine, ServerMetrics
                                    engine->auto_speculation()),
                MakeRequestLimits(*engine), &calls_, &request_ids_},
       inference_(&serving_),
-      control_(&serving_, MakeModelInfo(serving_, options.dtype)),
+      control_(&serving_, MakeModelInfo(serving_, options.weights)),
       health_({v1::Inference::service_full_name(), v1::Control::service_full_name()}),
       orca_([engine, max_sequences = options.engine.max_sequences] {
         return MakeLoadReport(engine->GetLoad(), max_sequences);

@@ -6,6 +6,7 @@
 #include "kernels/cpu/attention_kernel.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
+#include "kernels/cpu/quantized_kernel.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace strata::kernels {
@@ -46,6 +47,12 @@ struct Vec8 {
     const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16));
   }
+  static void StoreInt8(int8_t* p, T v) {
+    const __m256i wide = _mm256_cvtps_epi32(v);
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+  }
   static void LoadBf16Pairs(const uint16_t* p, T* even, T* odd) {
     const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     *even = _mm256_castsi256_ps(_mm256_slli_epi32(raw, 16));
@@ -53,26 +60,50 @@ struct Vec8 {
   }
 };
 
-template <bool kBf16>
-struct CoreOf {
-  using Type = F32Core<Vec8, 2, 6>;
+struct Ints8 {
+  using T = __m256i;
+
+  static T FromBytes(const char* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static T Set4(const int8_t* p) {
+    int lanes;
+    __builtin_memcpy(&lanes, p, sizeof(lanes));
+    return _mm256_set1_epi32(lanes);
+  }
+  static T Codes(const char* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  static void Keep(T& sum) { asm("" : "+x"(sum)); }
+  static Vec8::T ToFloat(T sum) { return _mm256_cvtepi32_ps(sum); }
+  static T Start(int32_t) { return _mm256_setzero_si256(); }
+  // maddubs saturates beyond 16 bits. Two products of magnitudes up to 127 just
+  // fit, so the weights' sign moves over to the operands; nibbles always fit.
+  static T Dot8(T sum, T w, T x) {
+    const T centred = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+    return AddPairs(sum, _mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred), 1);
+  }
+  static T LowNibbles(T w) { return _mm256_and_si256(w, _mm256_set1_epi8(15)); }
+  static T HighNibbles(T w) { return LowNibbles(_mm256_srli_epi16(w, 4)); }
+  static T Start4(T zero, int32_t offset) {  // both fit in 16 bits
+    return _mm256_madd_epi16(zero, _mm256_set1_epi32(offset & 0xffff));
+  }
+  static T Dot4(T sum, T w, T x) { return AddPairs(sum, w, x, 16); }
+  static T AddPairs(T sum, T w, T x, short factor) {
+    const T pairs = _mm256_maddubs_epi16(w, x);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(factor)));
+  }
 };
+
+using FloatCore = F32Core<Vec8, 2, 6>;
 // Five rows: ten sums, four widened weights and an operand fill the registers.
-template <>
-struct CoreOf<true> {
-  using Type = WidenedBf16Core<Vec8, 2, 5>;
-};
+using Bf16Core = WidenedBf16Core<Vec8, 2, 5>;
+using Int8Core = QuantizedCore<Vec8, Ints8, Int8Format, 2, 4>;
+using Int4Core = QuantizedCore<Vec8, Ints8, Int4Format, 2, 4>;
 
-template <bool kBf16>
-void MatMul(const MatMulTask& task) {
-  using Core = typename CoreOf<kBf16>::Type;
-  RunPanels<Vec8, Core, StoreEpilogue<Vec8, Core>>(task);
-}
-
-template <bool kBf16>
-void GatedMatMul(const MatMulTask& task) {
-  using Core = typename CoreOf<kBf16>::Type;
-  RunPanels<Vec8, Core, GatedEpilogue<Vec8, Core>>(task);
+template <class Core, template <class, class> class Epilogue>
+void Run(const MatMulTask& task) {
+  RunPanels<Vec8, Core, Epilogue<Vec8, Core>>(task);
 }
 
 void Read(const void* data, size_t bytes, float* sink) {
@@ -118,31 +149,33 @@ double Int8Ops(int64_t iterations, float* sink) {
   return static_cast<double>(iterations) * 12 * 32 * 2;
 }
 
-constexpr KernelTable kF32 = {
-    "avx2",
-    false,
-    false,
-    16,
-    &MatMul<false>,
-    &GatedMatMul<false>,
-    &RmsNormRows<Vec8, float>,
-    &Attend<Vec8, float, float>,
-};
-constexpr KernelTable kBf16 = {
-    "avx2",
-    true,
-    false,
-    16,
-    &MatMul<true>,
-    &GatedMatMul<true>,
-    &RmsNormRows<Vec8, float>,
-    &Attend<Vec8, uint16_t, float>,
-};
+template <WeightFormat kWeights, class Core, class Kv>
+constexpr KernelTable Table(void (*quantize_rows)(const QuantizeTask&)) {
+  return {"avx2",
+          kWeights,
+          /*bf16_operands=*/false,
+          /*bf16_kv=*/kWeights != WeightFormat::kF32,
+          Core::kCols,
+          &Run<Core, StoreEpilogue>,
+          &Run<Core, GatedEpilogue>,
+          &RmsNormRows<Vec8, float>,
+          &Attend<Vec8, Kv, float>,
+          quantize_rows};
+}
+constexpr KernelTable kF32 = Table<WeightFormat::kF32, FloatCore, float>(nullptr);
+constexpr KernelTable kBf16 = Table<WeightFormat::kBF16, Bf16Core, uint16_t>(nullptr);
+constexpr KernelTable kInt8 =
+    Table<WeightFormat::kInt8, Int8Core, uint16_t>(&QuantizeRows<Vec8, Int8Format>);
+constexpr KernelTable kInt4 =
+    Table<WeightFormat::kInt4, Int4Core, uint16_t>(&QuantizeRows<Vec8, Int4Format>);
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, &Int8Ops};
 
 }  // namespace
 
-const KernelTable* Avx2Kernels(bool bf16_weights) { return bf16_weights ? &kBf16 : &kF32; }
+const KernelTable* Avx2Kernels(WeightFormat weights) {
+  constexpr const KernelTable* kTables[] = {&kF32, &kBf16, &kInt8, &kInt4};
+  return kTables[static_cast<int>(weights)];
+}
 const ProbeTable* Avx2Probes() { return &kProbes; }
 
 }  // namespace strata::kernels

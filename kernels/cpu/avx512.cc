@@ -49,13 +49,15 @@ double Bf16Flops(int64_t iterations, float* sink) {
 
 constexpr KernelTable kF32 = {
     "avx512",
-    false,
-    false,
-    64,
+    WeightFormat::kF32,
+    /*bf16_operands=*/false,
+    /*bf16_kv=*/false,
+    Core::kCols,
     &MatMul,
     &GatedMatMul,
     &RmsNormRows<Vec16, float>,
     &Attend<Vec16, float, float>,
+    /*quantize_rows=*/nullptr,
 };
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, nullptr};
 

@@ -20,14 +20,17 @@ namespace strata::kernels {
 namespace {
 
 struct DotCore {
-  using Operand = uint16_t;
+  using GatedOut = uint16_t;
   static constexpr int kMaxRows = 6;
   static constexpr int kVectors = 4;
   static constexpr int kCols = 64;
-  static constexpr int64_t kWeightBytes = 2;
+  static constexpr int64_t kHeadBytes = 0;
+  static constexpr int64_t kGroup = 16;
+  static constexpr int64_t kGroupBytes = kGroup * kCols * 2;
+  static constexpr int64_t RowBytes(int64_t k) { return k * 2; }
 
   template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block<uint16_t>& b, __m512 (&acc)[kRows][kVectors]) {
+  static STRATA_INLINE void Accumulate(const Block& b, __m512 (&acc)[kRows][kVectors]) {
     const char* weights = b.weights;
     const char* prefetch = b.prefetch;
     for (int64_t i = 0; i < b.count; i += 2, weights += 4 * kCols) {
@@ -41,7 +44,7 @@ struct DotCore {
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
         int pair;
-        __builtin_memcpy(&pair, b.a + r * b.k + i, sizeof(pair));
+        __builtin_memcpy(&pair, b.Row<uint16_t>(r) + i, sizeof(pair));
         const __m512bh x = (__m512bh)_mm512_set1_epi32(pair);
 #pragma GCC unroll 4
         for (int c = 0; c < kVectors; ++c) acc[r][c] = _mm512_dpbf16_ps(acc[r][c], w[c], x);
@@ -51,20 +54,23 @@ struct DotCore {
 };
 
 struct FmaCore {
-  using Operand = uint16_t;
+  using GatedOut = uint16_t;
   static constexpr int kMaxRows = 6;
   static constexpr int kVectors = 4;
   static constexpr int kCols = 64;
-  static constexpr int64_t kWeightBytes = 2;
-  static constexpr int64_t kChunk = kChunkBytes / (kCols * kWeightBytes);
+  static constexpr int64_t kHeadBytes = 0;
+  static constexpr int64_t kGroup = 16;
+  static constexpr int64_t kGroupBytes = kGroup * kCols * 2;
+  static constexpr int64_t RowBytes(int64_t k) { return k * 2; }
+  static constexpr int64_t kChunk = kChunkBytes / (kCols * 2);
 
   template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block<uint16_t>& b, __m512 (&acc)[kRows][kVectors]) {
+  static STRATA_INLINE void Accumulate(const Block& b, __m512 (&acc)[kRows][kVectors]) {
     alignas(64) float x[kRows][kChunk];  // widened operands
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
       for (int64_t i = 0; i < b.count; i += 16) {
-        Vec16::Store(x[r] + i, Vec16::LoadBf16(b.a + r * b.k + i));
+        Vec16::Store(x[r] + i, Vec16::LoadBf16(b.Row<uint16_t>(r) + i));
       }
     }
     const __m512i high_half = _mm512_set1_epi32(-65536);
@@ -130,23 +136,27 @@ double Bf16Flops(int64_t iterations, float* sink) {
 
 constexpr KernelTable kDot = {
     "avx512_bf16",
-    true,
-    true,
+    WeightFormat::kBF16,
+    /*bf16_operands=*/true,
+    /*bf16_kv=*/true,
     DotCore::kCols,
     &Run<DotCore, StoreEpilogue>,
     &Run<DotCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,
     &Attend<Vec16, uint16_t, uint16_t>,
+    /*quantize_rows=*/nullptr,
 };
 constexpr KernelTable kFma = {
     "avx512_bf16",
-    true,
-    true,
+    WeightFormat::kBF16,
+    /*bf16_operands=*/true,
+    /*bf16_kv=*/true,
     FmaCore::kCols,
     &Run<FmaCore, StoreEpilogue>,
     &Run<FmaCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,
     &Attend<Vec16, uint16_t, uint16_t>,
+    /*quantize_rows=*/nullptr,
 };
 constexpr ProbeTable kProbes = {nullptr, &Bf16Flops, nullptr};
 

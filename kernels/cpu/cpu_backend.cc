@@ -31,13 +31,11 @@ class HostEmbedding : public EmbeddingTable {
 class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const CpuBackendOptions& options)
-      : weight_dtype_(options.weight_dtype),
-        kernels_(ChooseKernels(options.weight_dtype == DType::kBF16, options.isa)),
-        pool_(options.num_threads) {}
+      : kernels_(ChooseKernels(options.weights, options.isa)), pool_(options.num_threads) {}
 
   std::string Description() const override {
     return std::string("cpu ") + kernels_.name + ", " + std::to_string(pool_.num_threads()) +
-           " threads, " + NameOf(weight_dtype_) + " weights";
+           " threads, " + NameOf(kernels_.weights) + " weights";
   }
   DType operand_dtype() const override {
     return kernels_.bf16_operands ? DType::kBF16 : DType::kF32;
@@ -57,7 +55,7 @@ class CpuBackend : public Backend {
     return std::make_unique<HostEmbedding>(table);
   }
   std::unique_ptr<KvCache> CreateKvCache(const KvCacheShape& shape) override {
-    return std::make_unique<KvTiles>(shape, weight_dtype_);
+    return std::make_unique<KvTiles>(shape, kernels_.bf16_kv ? DType::kBF16 : DType::kF32);
   }
 
   void BeginBatch(const RowBatch& batch) override;
@@ -76,6 +74,8 @@ class CpuBackend : public Backend {
   void Synchronize() override {}
 
  private:
+  // The operand as the kernels take it: quantised if the weights are.
+  const void* PrepareOperand(ConstTensorView a, const PackedMatrix& w);
   void RunMatMul(void (*kernel)(const MatMulTask&), ConstTensorView a, const Matrix& w, bool add,
                  TensorView out);
   // Block table of the row's sequence.
@@ -84,9 +84,10 @@ class CpuBackend : public Backend {
   }
 
   // Constant after construction.
-  DType weight_dtype_;
   const KernelTable& kernels_;
   ThreadPool pool_;
+
+  std::vector<char> quantized_;  // operand of the running product
 
   // The current batch.
   std::vector<int32_t> token_ids_;
@@ -125,13 +126,26 @@ void CpuBackend::RmsNorm(ConstTensorView x, const float* weight, float eps, Tens
   });
 }
 
+const void* CpuBackend::PrepareOperand(ConstTensorView a, const PackedMatrix& w) {
+  if (kernels_.quantize_rows == nullptr) return a.data;
+  const int64_t row_bytes = w.operand_row_bytes();
+  quantized_.resize(std::max<size_t>(quantized_.size(), a.rows * row_bytes));
+  const bool serial = a.rows * a.cols < kSerialElements;
+  pool_.ParallelFor(a.rows, serial, [&](int64_t begin, int64_t end) {
+    kernels_.quantize_rows({a.as<float>() + begin * a.cols, end - begin, a.cols, w.k(),
+                            quantized_.data() + begin * row_bytes});
+  });
+  return quantized_.data();
+}
+
 void CpuBackend::RunMatMul(void (*kernel)(const MatMulTask&), ConstTensorView a, const Matrix& w,
                            bool add, TensorView out) {
   const auto& matrix = static_cast<const PackedMatrix&>(w);
+  const void* operand = PrepareOperand(a, matrix);
   const int64_t work = a.rows * matrix.num_panels() * kernels_.panel_cols * matrix.k();
   pool_.ParallelFor(
       matrix.num_panels(), work < kSerialMultiplyAdds, [&](int64_t begin, int64_t end) {
-        kernel({a.data, matrix.panels(), a.rows, matrix.k(), out.cols, begin, end, out.data, add});
+        kernel({operand, matrix.panels(), a.rows, matrix.k(), out.cols, begin, end, out.data, add});
       });
 }
 
@@ -224,9 +238,6 @@ void CpuBackend::ScatterRows(ConstTensorView src, std::span<const int32_t> indic
 }  // namespace
 
 std::unique_ptr<Backend> CreateCpuBackend(const CpuBackendOptions& options) {
-  if (options.weight_dtype == DType::kF16) {
-    throw DeviceError("the CPU backend holds weights in bf16 or f32, not f16");
-  }
   return std::make_unique<CpuBackend>(options);
 }
 

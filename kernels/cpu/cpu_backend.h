@@ -10,12 +10,13 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/weight_format.h"
 
 namespace strata::kernels {
 
 struct CpuBackendOptions {
-  DType weight_dtype = DType::kBF16;  // kBF16 or kF32; KV is held in the same type
-  int num_threads = 0;                // the caller's thread counts; 0: one per available core
+  WeightFormat weights = WeightFormat::kBF16;  // KV is held in f32 with kF32, else in bf16
+  int num_threads = 0;  // the caller's thread counts; 0: one per available core
   // "generic", "avx2", "avx512" (f32 weights only need avx512f; bf16 weights need avx512_bf16),
   // or empty: what the environment variable STRATA_CPU_ISA says, else the best this CPU has.
   std::string isa;

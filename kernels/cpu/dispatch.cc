@@ -47,16 +47,31 @@ const KernelTable* FasterAvx512Bf16() {
 }
 #endif
 
-// Null if the set is not available with this weight type.
-const KernelTable* Find(bool bf16_weights, const std::string& isa) {
-  if (isa == "generic") return GenericKernels(bf16_weights);
 #ifdef STRATA_X86
-  if (isa == "avx2" && HasAvx2()) return Avx2Kernels(bf16_weights);
-  if (isa == "avx512" && !bf16_weights && HasAvx512()) return Avx512F32Kernels();
-  if (isa == "avx512" && bf16_weights && HasAvx512Bf16()) {
-    static const KernelTable* const faster = FasterAvx512Bf16();
-    return faster;
+// Null if this CPU lacks what these weights need.
+const KernelTable* FindAvx512(WeightFormat weights) {
+  switch (weights) {
+    case WeightFormat::kF32:
+      return HasAvx512() ? Avx512F32Kernels() : nullptr;
+    case WeightFormat::kBF16: {
+      if (!HasAvx512Bf16()) return nullptr;
+      static const KernelTable* const faster = FasterAvx512Bf16();
+      return faster;
+    }
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      return HasAvx512Vnni() ? Avx512VnniKernels(weights) : nullptr;
   }
+  return nullptr;
+}
+#endif
+
+// Null if the set is not available with this weight format.
+const KernelTable* Find(WeightFormat weights, const std::string& isa) {
+  if (isa == "generic") return GenericKernels(weights);
+#ifdef STRATA_X86
+  if (isa == "avx2" && HasAvx2()) return Avx2Kernels(weights);
+  if (isa == "avx512") return FindAvx512(weights);
 #endif
   return nullptr;
 }
@@ -78,7 +93,7 @@ std::vector<std::string> AvailableCpuIsas() {
   return isas;
 }
 
-const KernelTable& ChooseKernels(bool bf16_weights, const std::string& isa) {
+const KernelTable& ChooseKernels(WeightFormat weights, const std::string& isa) {
   std::string forced = isa;
   std::string source = "the option isa";
   if (const char* env = std::getenv("STRATA_CPU_ISA"); forced.empty() && env != nullptr) {
@@ -87,25 +102,26 @@ const KernelTable& ChooseKernels(bool bf16_weights, const std::string& isa) {
   }
   std::vector<std::string> usable;
   for (const std::string& name : AvailableCpuIsas()) {
-    if (Find(bf16_weights, name) != nullptr) usable.push_back(name);
+    if (Find(weights, name) != nullptr) usable.push_back(name);
   }
-  const KernelTable* kernels = Find(bf16_weights, forced.empty() ? usable.back() : forced);
+  const KernelTable* kernels = Find(weights, forced.empty() ? usable.back() : forced);
   if (kernels == nullptr) {
     throw DeviceError("instruction set \"" + forced + "\" (from " + source +
-                      ") is unknown or this CPU lacks it for " + (bf16_weights ? "bf16" : "f32") +
+                      ") is unknown or this CPU lacks it for " + NameOf(weights) +
                       " weights; available: " + Join(usable));
   }
   return *kernels;
 }
 
-std::vector<const KernelTable*> AvailableKernels(bool bf16_weights) {
-  std::vector<const KernelTable*> tables = {GenericKernels(bf16_weights)};
+std::vector<const KernelTable*> AvailableKernels(WeightFormat weights) {
+  std::vector<const KernelTable*> tables = {GenericKernels(weights)};
 #ifdef STRATA_X86
-  if (HasAvx2()) tables.push_back(Avx2Kernels(bf16_weights));
-  if (!bf16_weights && HasAvx512()) tables.push_back(Avx512F32Kernels());
-  if (bf16_weights && HasAvx512Bf16()) {
+  if (HasAvx2()) tables.push_back(Avx2Kernels(weights));
+  if (weights == WeightFormat::kBF16 && HasAvx512Bf16()) {
     tables.push_back(Avx512Bf16Kernels());
     tables.push_back(Avx512Bf16FmaKernels());
+  } else if (const KernelTable* avx512 = FindAvx512(weights); avx512 != nullptr) {
+    tables.push_back(avx512);
   }
 #endif
   return tables;

@@ -11,11 +11,11 @@
 namespace strata::kernels {
 
 // `isa` as in CpuBackendOptions. Throws DeviceError.
-const KernelTable& ChooseKernels(bool bf16_weights, const std::string& isa);
+const KernelTable& ChooseKernels(WeightFormat weights, const std::string& isa);
 
-// Every table this CPU can run with this weight type, worst set first. Tables
+// Every table this CPU can run with weights in this format, worst set first. Tables
 // of the same name give the same bits.
-std::vector<const KernelTable*> AvailableKernels(bool bf16_weights);
+std::vector<const KernelTable*> AvailableKernels(WeightFormat weights);
 
 // The probes of every set this CPU can run, worst first.
 std::vector<const ProbeTable*> AvailableProbes();

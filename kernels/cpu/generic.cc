@@ -7,6 +7,7 @@
 #include "kernels/cpu/attention_kernel.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
+#include "kernels/cpu/quantized_kernel.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace strata::kernels {
@@ -14,6 +15,7 @@ namespace {
 
 typedef float Floats __attribute__((vector_size(16)));
 typedef uint32_t Words __attribute__((vector_size(16)));
+typedef int32_t SignedWords __attribute__((vector_size(16)));
 
 struct Vec4 {
   static constexpr int kWidth = 4;
@@ -45,6 +47,9 @@ struct Vec4 {
     return a > b ? a : b;
   }
   static T LoadBf16(const uint16_t* p) { return (T)(Words{p[0], p[1], p[2], p[3]} << 16); }
+  static void StoreInt8(int8_t* p, T v) {
+    for (int i = 0; i < kWidth; ++i) p[i] = v[i] == v[i] ? static_cast<int8_t>(v[i]) : 0;
+  }
   static void LoadBf16Pairs(const uint16_t* p, T* even, T* odd) {
     Words w;
     __builtin_memcpy(&w, p, sizeof(w));
@@ -53,25 +58,47 @@ struct Vec4 {
   }
 };
 
-template <bool kBf16>
-struct CoreOf {
-  using Type = F32Core<Vec4, 4, 2>;
-};
-template <>
-struct CoreOf<true> {
-  using Type = WidenedBf16Core<Vec4, 4, 2>;
+struct Ints4 {
+  using T = Words;
+
+  static T FromBytes(const char* p) {
+    T v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+  }
+  static T Set4(const int8_t* p) {
+    uint32_t lanes;
+    __builtin_memcpy(&lanes, p, sizeof(lanes));
+    return T{lanes, lanes, lanes, lanes};
+  }
+  static T Codes(const char* p) {
+    const uint8_t* codes = reinterpret_cast<const uint8_t*>(p);
+    return T{codes[0], codes[1], codes[2], codes[3]};
+  }
+  static void Keep(T&) {}
+  static Vec4::T ToFloat(T sum) { return __builtin_convertvector((SignedWords)sum, Floats); }
+  static T Start(int32_t offset) { return Words{} + static_cast<uint32_t>(offset); }
+  static T Dot8(T sum, T w, T x) {
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) {
+      sum += ((w >> (8 * b)) & 0xffu) * (T)((SignedWords)(x << (24 - 8 * b)) >> 24);
+    }
+    return sum;
+  }
+  static T LowNibbles(T w) { return (w << 4) & 0xf0f0f0f0u; }
+  static T HighNibbles(T w) { return w & 0xf0f0f0f0u; }
+  static T Start4(T zero, int32_t offset) { return zero * static_cast<uint32_t>(offset); }
+  static T Dot4(T sum, T w, T x) { return Dot8(sum, w, x); }
 };
 
-template <bool kBf16>
-void MatMul(const MatMulTask& task) {
-  using Core = typename CoreOf<kBf16>::Type;
-  RunPanels<Vec4, Core, StoreEpilogue<Vec4, Core>>(task);
-}
+using FloatCore = F32Core<Vec4, 4, 2>;
+using Bf16Core = WidenedBf16Core<Vec4, 4, 2>;
+using Int8Core = QuantizedCore<Vec4, Ints4, Int8Format, 4, 2>;
+using Int4Core = QuantizedCore<Vec4, Ints4, Int4Format, 4, 2>;
 
-template <bool kBf16>
-void GatedMatMul(const MatMulTask& task) {
-  using Core = typename CoreOf<kBf16>::Type;
-  RunPanels<Vec4, Core, GatedEpilogue<Vec4, Core>>(task);
+template <class Core, template <class, class> class Epilogue>
+void Run(const MatMulTask& task) {
+  RunPanels<Vec4, Core, Epilogue<Vec4, Core>>(task);
 }
 
 void Read(const void* data, size_t bytes, float* sink) {
@@ -97,31 +124,33 @@ double Bf16Flops(int64_t iterations, float* sink) {
   return static_cast<double>(iterations) * 8 * 4 * 2;
 }
 
-constexpr KernelTable kF32 = {
-    "generic",
-    false,
-    false,
-    16,
-    &MatMul<false>,
-    &GatedMatMul<false>,
-    &RmsNormRows<Vec4, float>,
-    &Attend<Vec4, float, float>,
-};
-constexpr KernelTable kBf16 = {
-    "generic",
-    true,
-    false,
-    16,
-    &MatMul<true>,
-    &GatedMatMul<true>,
-    &RmsNormRows<Vec4, float>,
-    &Attend<Vec4, uint16_t, float>,
-};
+template <WeightFormat kWeights, class Core, class Kv>
+constexpr KernelTable Table(void (*quantize_rows)(const QuantizeTask&)) {
+  return {"generic",
+          kWeights,
+          /*bf16_operands=*/false,
+          /*bf16_kv=*/kWeights != WeightFormat::kF32,
+          Core::kCols,
+          &Run<Core, StoreEpilogue>,
+          &Run<Core, GatedEpilogue>,
+          &RmsNormRows<Vec4, float>,
+          &Attend<Vec4, Kv, float>,
+          quantize_rows};
+}
+constexpr KernelTable kF32 = Table<WeightFormat::kF32, FloatCore, float>(nullptr);
+constexpr KernelTable kBf16 = Table<WeightFormat::kBF16, Bf16Core, uint16_t>(nullptr);
+constexpr KernelTable kInt8 =
+    Table<WeightFormat::kInt8, Int8Core, uint16_t>(&QuantizeRows<Vec4, Int8Format>);
+constexpr KernelTable kInt4 =
+    Table<WeightFormat::kInt4, Int4Core, uint16_t>(&QuantizeRows<Vec4, Int4Format>);
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, nullptr};
 
 }  // namespace
 
-const KernelTable* GenericKernels(bool bf16_weights) { return bf16_weights ? &kBf16 : &kF32; }
+const KernelTable* GenericKernels(WeightFormat weights) {
+  constexpr const KernelTable* kTables[] = {&kF32, &kBf16, &kInt8, &kInt4};
+  return kTables[static_cast<int>(weights)];
+}
 const ProbeTable* GenericProbes() { return &kProbes; }
 
 }  // namespace strata::kernels

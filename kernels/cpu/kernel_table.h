@@ -14,13 +14,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/weight_format.h"
+
 namespace strata::kernels {
 
 // Packed weights (packed_matrix.h): panels of panel_cols output columns over all K.
 //   f32:  [K][panel_cols]       bf16: [K / 2][panel_cols][2]
+//   int8, int4: quantized_layout.h; K is then padded to whole groups
 // A gated panel holds panel_cols / 2 columns of gate, then the same ones of up.
 struct MatMulTask {
-  const void* a;       // operand [rows, k]
+  const void* a;       // operand [rows, k]; quantised rows if the weights are
   const void* panels;  // all panels of the matrix
   int64_t rows;
   int64_t k;  // a multiple of 16
@@ -29,6 +32,15 @@ struct MatMulTask {
   int64_t end_panel;
   void* out;  // [rows, n], f32; operand if gated
   bool add;   // out += instead of out =; not if gated
+};
+
+// Rows of f32 to int8 operands of quantised weights (quantized_layout.h).
+struct QuantizeTask {
+  const float* x;  // [rows, cols]
+  int64_t rows;
+  int64_t cols;  // a multiple of 16
+  int64_t k;     // cols padded to whole groups
+  void* out;     // [rows] of QuantizedRowBytes(k)
 };
 
 struct RmsNormTask {
@@ -59,13 +71,15 @@ struct AttentionTask {
 
 struct KernelTable {
   const char* name;
-  bool bf16_weights;   // else f32; KV tiles have the same type
+  WeightFormat weights;
   bool bf16_operands;  // else f32
+  bool bf16_kv;        // else f32
   int64_t panel_cols;
   void (*mat_mul)(const MatMulTask& task);
   void (*gated_mat_mul)(const MatMulTask& task);
   void (*rms_norm)(const RmsNormTask& task);
   void (*attention)(const AttentionTask& task);
+  void (*quantize_rows)(const QuantizeTask& task);  // quantised weights only, else null
 };
 
 // Loops that show what the hardware can do at best (limits.h). Each returns
@@ -79,12 +93,13 @@ struct ProbeTable {
   double (*int8_ops)(int64_t iterations, float* sink);  // null: none in this set
 };
 
-const KernelTable* GenericKernels(bool bf16_weights);
+const KernelTable* GenericKernels(WeightFormat weights);
 const ProbeTable* GenericProbes();
 #ifdef STRATA_X86
-const KernelTable* Avx2Kernels(bool bf16_weights);
+const KernelTable* Avx2Kernels(WeightFormat weights);
 const ProbeTable* Avx2Probes();
 const KernelTable* Avx512F32Kernels();
+const KernelTable* Avx512VnniKernels(WeightFormat weights);  // kInt8, kInt4
 const ProbeTable* Avx512Probes();
 const KernelTable* Avx512Bf16Kernels();     // products with the bf16 dot instruction
 const KernelTable* Avx512Bf16FmaKernels();  // the same bits by widening and f32 FMA

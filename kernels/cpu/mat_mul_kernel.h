@@ -5,8 +5,11 @@
 // each sum is one chain over K, whatever the number of rows. Rules of
 // vector_math.h apply.
 //
-// A Core provides Operand, kMaxRows, kVectors per panel row, their kCols, kWeightBytes
-// and Accumulate<kRows>(block, acc).
+// A Core provides kMaxRows, kVectors per panel row, their kCols, the kHeadBytes
+// that a panel starts with, the kGroup elements of K that then stand together
+// and their kGroupBytes,
+// RowBytes(k) of an operand row, Accumulate<kRows>(block, acc), and the type
+// GatedOut that a gated product is written in.
 
 #ifndef STRATA_KERNELS_CPU_MAT_MUL_KERNEL_H_
 #define STRATA_KERNELS_CPU_MAT_MUL_KERNEL_H_
@@ -23,35 +26,45 @@ constexpr int64_t kMaxTileRows = 96;  // whose parked sums still fit in L1 or cl
 // Elements of K in a chunk, a multiple of 16.
 template <class Core>
 constexpr int64_t ChunkOfK() {
-  return kChunkBytes / (Core::kCols * Core::kWeightBytes);
+  return kChunkBytes / Core::kGroupBytes * Core::kGroup;
 }
 
 // A few rows times one chunk of one panel.
-template <class Operand>
 struct Block {
-  const Operand* a;     // [rows, k], from the chunk's first element
-  int64_t k;            // elements from one row of a to the next
+  const char* a;        // the first row
+  int64_t a_stride;     // bytes from one row of a to the next
+  int64_t k;            // elements of a row
+  int64_t first;        // where in K the chunk starts
   int64_t count;        // elements of K in this chunk, a multiple of 16
+  const char* head;     // of the panel
   const char* weights;  // of this chunk
   // Weights that will be needed later. The blocks of a tile share the fetching
   // of the next chunk evenly, so that memory is never idle: bytes to fetch per
   // 64 bytes of weights used.
   const char* prefetch;
   int64_t prefetch_step;
+
+  // Row r from the chunk's first element.
+  template <class Operand>
+  const Operand* Row(int64_t r) const {
+    return reinterpret_cast<const Operand*>(a + r * a_stride) + first;
+  }
 };
 
 // f32 weights and operands.
 template <class V, int kPanelVectors, int kRowsAtOnce>
 struct F32Core {
-  using Operand = float;
+  using GatedOut = float;
   static constexpr int kMaxRows = kRowsAtOnce;
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
-  static constexpr int64_t kWeightBytes = 4;
+  static constexpr int64_t kHeadBytes = 0;
+  static constexpr int64_t kGroup = 16;
+  static constexpr int64_t kGroupBytes = kGroup * kCols * 4;
+  static constexpr int64_t RowBytes(int64_t k) { return k * 4; }
 
   template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block<float>& b,
-                                       typename V::T (&acc)[kRows][kVectors]) {
+  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
     const float* w = reinterpret_cast<const float*>(b.weights);
     const char* prefetch = b.prefetch;
     for (int64_t i = 0; i < b.count; ++i, w += kCols) {
@@ -65,7 +78,7 @@ struct F32Core {
       for (int c = 0; c < kVectors; ++c) wide[c] = V::Load(w + c * V::kWidth);
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
-        const typename V::T x = V::Set1(b.a[r * b.k + i]);
+        const typename V::T x = V::Set1(b.Row<float>(r)[i]);
 #pragma GCC unroll 4
         for (int c = 0; c < kVectors; ++c) acc[r][c] = V::Fma(wide[c], x, acc[r][c]);
       }
@@ -76,15 +89,17 @@ struct F32Core {
 // bf16 weights, widened, with f32 operands.
 template <class V, int kPanelVectors, int kRowsAtOnce>
 struct WidenedBf16Core {
-  using Operand = float;
+  using GatedOut = float;
   static constexpr int kMaxRows = kRowsAtOnce;
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
-  static constexpr int64_t kWeightBytes = 2;
+  static constexpr int64_t kHeadBytes = 0;
+  static constexpr int64_t kGroup = 16;
+  static constexpr int64_t kGroupBytes = kGroup * kCols * 2;
+  static constexpr int64_t RowBytes(int64_t k) { return k * 4; }
 
   template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block<float>& b,
-                                       typename V::T (&acc)[kRows][kVectors]) {
+  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
     static_assert(kCols == 16);  // one cache line per pair
     const uint16_t* w = reinterpret_cast<const uint16_t*>(b.weights);
     const char* prefetch = b.prefetch;
@@ -96,8 +111,8 @@ struct WidenedBf16Core {
       for (int c = 0; c < kVectors; ++c) V::LoadBf16Pairs(w + 2 * c * V::kWidth, &even[c], &odd[c]);
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
-        const typename V::T x0 = V::Set1(b.a[r * b.k + i]);
-        const typename V::T x1 = V::Set1(b.a[r * b.k + i + 1]);
+        const typename V::T x0 = V::Set1(b.Row<float>(r)[i]);
+        const typename V::T x1 = V::Set1(b.Row<float>(r)[i + 1]);
 #pragma GCC unroll 4
         for (int c = 0; c < kVectors; ++c) {
           acc[r][c] = V::Fma(odd[c], x1, acc[r][c]);
@@ -134,7 +149,7 @@ struct StoreEpilogue {
 // silu(gate) * up: the first half of the sums is gate, the second up.
 template <class V, class Core>
 struct GatedEpilogue {
-  using Out = typename Core::Operand;
+  using Out = typename Core::GatedOut;
   static constexpr int kHalf = Core::kVectors / 2;
   static constexpr int kOutCols = kHalf * V::kWidth;
 
@@ -165,7 +180,7 @@ struct Placement {
 };
 
 template <class V, class Core, class Epilogue, int kRows>
-__attribute__((noinline)) void MicroKernel(const Block<typename Core::Operand>& block,
+__attribute__((noinline)) void MicroKernel(const Block& block,
                                            const Placement<typename Epilogue::Out>& place) {
   constexpr int kCols = Core::kVectors * V::kWidth;
   typename V::T acc[kRows][Core::kVectors];
@@ -194,7 +209,7 @@ __attribute__((noinline)) void MicroKernel(const Block<typename Core::Operand>& 
 }
 
 template <class V, class Core, class Epilogue, int kRows>
-STRATA_INLINE void DispatchRows(int64_t rows, const Block<typename Core::Operand>& block,
+STRATA_INLINE void DispatchRows(int64_t rows, const Block& block,
                                 const Placement<typename Epilogue::Out>& place) {
   if (rows == kRows) {
     MicroKernel<V, Core, Epilogue, kRows>(block, place);
@@ -209,22 +224,24 @@ void RunPanel(const MatMulTask& t, int64_t first, int64_t rows, int64_t panel) {
   constexpr int64_t kCols = Core::kCols;
   constexpr int64_t kChunk = ChunkOfK<Core>();
   alignas(64) float sums[kMaxTileRows * kCols];
-  const auto* a = static_cast<const typename Core::Operand*>(t.a) + first * t.k;
+  const int64_t a_stride = Core::RowBytes(t.k);
+  const char* a = static_cast<const char*>(t.a) + first * a_stride;
   const int64_t col = panel * Epilogue::kOutCols;
   auto* out = static_cast<typename Epilogue::Out*>(t.out) + first * t.n + col;
   const int64_t valid = t.n - col < Epilogue::kOutCols ? t.n - col : Epilogue::kOutCols;
-  const char* weights =
-      static_cast<const char*>(t.panels) + panel * t.k * kCols * Core::kWeightBytes;
+  const char* head = static_cast<const char*>(t.panels) +
+                     panel * (Core::kHeadBytes + t.k / Core::kGroup * Core::kGroupBytes);
+  const char* weights = head + Core::kHeadBytes;
   const int64_t blocks = (rows + Core::kMaxRows - 1) / Core::kMaxRows;
   for (int64_t start = 0; start < t.k; start += kChunk) {
     const int64_t count = t.k - start < kChunk ? t.k - start : kChunk;
-    const int64_t chunk_bytes = count * kCols * Core::kWeightBytes;
+    const int64_t chunk_bytes = count / Core::kGroup * Core::kGroupBytes;
     for (int64_t b = 0, row = 0; b < blocks; ++b) {
       // Even blocks: 8 rows are 4 + 4, not 6 + 2.
       const int64_t end = rows * (b + 1) / blocks;
       DispatchRows<V, Core, Epilogue, Core::kMaxRows>(
           end - row,
-          {a + row * t.k + start, t.k, count, weights,
+          {a + row * a_stride, a_stride, t.k, start, count, head, weights,
            weights + chunk_bytes + chunk_bytes * b / blocks, 64 / blocks},
           {sums + row * kCols, start == 0, start + count == t.k, out + row * t.n, t.n, valid,
            t.add});
@@ -238,7 +255,7 @@ void RunPanel(const MatMulTask& t, int64_t first, int64_t rows, int64_t panel) {
 template <class Core>
 int64_t RowsPerTile(int64_t k) {
   constexpr int64_t kTileBytes = 1024 * 1024;
-  const int64_t rows = kTileBytes / (k * static_cast<int64_t>(sizeof(typename Core::Operand)));
+  const int64_t rows = kTileBytes / Core::RowBytes(k);
   if (rows >= kMaxTileRows) return kMaxTileRows / Core::kMaxRows * Core::kMaxRows;
   return rows < Core::kMaxRows ? Core::kMaxRows : rows / Core::kMaxRows * Core::kMaxRows;
 }

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "kernels/cpu/cpu_memory.h"
+#include "kernels/cpu/quantization.h"
+#include "kernels/cpu/quantized_layout.h"
 #include "kernels/float_types.h"
 
 namespace strata::kernels {
@@ -63,33 +65,88 @@ void PackPanel(std::span<const SourceRow> rows, int64_t k, T* panel) {
   }
 }
 
-// row_of(panel, column) finds what stands in a column of a panel.
-template <typename RowOfColumn>
-void PackAll(int64_t num_panels, int64_t k, const KernelTable& kernels, ThreadPool& pool,
-             char* panels, const RowOfColumn& row_of) {
-  const int64_t panel_bytes = k * kernels.panel_cols * (kernels.bf16_weights ? 2 : 4);
-  pool.ParallelFor(num_panels, /*serial=*/false, [&](int64_t begin, int64_t end) {
-    std::vector<SourceRow> rows(kernels.panel_cols);
-    for (int64_t p = begin; p < end; ++p) {
-      for (int64_t j = 0; j < kernels.panel_cols; ++j) rows[j] = row_of(p, j);
-      char* panel = panels + p * panel_bytes;
-      if (kernels.bf16_weights) {
-        PackPanel(rows, k, reinterpret_cast<uint16_t*>(panel));
-      } else {
-        PackPanel(rows, k, reinterpret_cast<float*>(panel));
-      }
+// k padded; a column at a time.
+void PackQuantizedPanel(std::span<const SourceRow> rows, int64_t source_k, int64_t k,
+                        WeightFormat format, char* panel) {
+  const int64_t cols = static_cast<int64_t>(rows.size());
+  std::vector<float> weights(k);
+  for (int64_t j = 0; j < cols; ++j) {
+    if (rows[j].data == nullptr) {
+      std::fill(weights.begin(), weights.end(), 0.0f);
+    } else {
+      Convert(rows[j], 0, source_k, weights.data());
     }
-  });
+    if (format == WeightFormat::kInt8) {
+      PackInt8Column(weights, j, cols, panel);
+    } else {
+      PackInt4Column(weights, j, cols, panel);
+    }
+  }
 }
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+struct Shape {
+  int64_t k;  // padded
+  int64_t panel_bytes;
+  int64_t operand_row_bytes;
+};
+
+template <class Format>
+Shape QuantizedShape(int64_t source_k, int64_t cols) {
+  const int64_t k = PaddedK<Format>(source_k);
+  return {k, PanelBytes<Format>(k, cols), QuantizedRowBytes<Format>(k)};
+}
+
+Shape ShapeOf(int64_t source_k, const KernelTable& kernels) {
+  switch (kernels.weights) {
+    case WeightFormat::kInt8:
+      return QuantizedShape<Int8Format>(source_k, kernels.panel_cols);
+    case WeightFormat::kInt4:
+      return QuantizedShape<Int4Format>(source_k, kernels.panel_cols);
+    case WeightFormat::kBF16:
+      return {source_k, source_k * kernels.panel_cols * 2, 0};
+    case WeightFormat::kF32:
+      break;
+  }
+  return {source_k, source_k * kernels.panel_cols * 4, 0};
+}
+
 }  // namespace
 
-PackedMatrix::PackedMatrix(int64_t num_panels, int64_t k, const KernelTable& kernels)
-    : num_panels_(num_panels),
-      k_(k),
-      panels_(AllocateHost(num_panels * k * kernels.panel_cols * (kernels.bf16_weights ? 2 : 4))) {}
+PackedMatrix::PackedMatrix(int64_t num_panels, int64_t source_k, const KernelTable& kernels)
+    : num_panels_(num_panels) {
+  const Shape shape = ShapeOf(source_k, kernels);
+  k_ = shape.k;
+  panel_bytes_ = shape.panel_bytes;
+  operand_row_bytes_ = shape.operand_row_bytes;
+  panels_ = AllocateHost(num_panels * panel_bytes_);
+}
+
+// row_of(panel, column) finds what stands in a column of a panel.
+template <typename RowOfColumn>
+void PackedMatrix::PackAll(int64_t source_k, const KernelTable& kernels, ThreadPool& pool,
+                           const RowOfColumn& row_of) {
+  pool.ParallelFor(num_panels_, /*serial=*/false, [&](int64_t begin, int64_t end) {
+    std::vector<SourceRow> rows(kernels.panel_cols);
+    for (int64_t p = begin; p < end; ++p) {
+      for (int64_t j = 0; j < kernels.panel_cols; ++j) rows[j] = row_of(p, j);
+      char* panel = static_cast<char*>(panels_.data()) + p * panel_bytes_;
+      switch (kernels.weights) {
+        case WeightFormat::kF32:
+          PackPanel(rows, k_, reinterpret_cast<float*>(panel));
+          break;
+        case WeightFormat::kBF16:
+          PackPanel(rows, k_, reinterpret_cast<uint16_t*>(panel));
+          break;
+        case WeightFormat::kInt8:
+        case WeightFormat::kInt4:
+          PackQuantizedPanel(rows, source_k, k_, kernels.weights, panel);
+          break;
+      }
+    }
+  });
+}
 
 std::unique_ptr<PackedMatrix> PackedMatrix::Pack(std::span<const HostMatrix> parts,
                                                  const KernelTable& kernels, ThreadPool& pool) {
@@ -98,8 +155,9 @@ std::unique_ptr<PackedMatrix> PackedMatrix::Pack(std::span<const HostMatrix> par
   const int64_t k = parts.front().cols;
   std::unique_ptr<PackedMatrix> matrix(
       new PackedMatrix(CeilDiv(n, kernels.panel_cols), k, kernels));
-  PackAll(matrix->num_panels_, k, kernels, pool, static_cast<char*>(matrix->panels_.data()),
-          [&](int64_t panel, int64_t j) { return RowOf(parts, panel * kernels.panel_cols + j); });
+  matrix->PackAll(k, kernels, pool, [&](int64_t panel, int64_t j) {
+    return RowOf(parts, panel * kernels.panel_cols + j);
+  });
   return matrix;
 }
 
@@ -109,12 +167,11 @@ std::unique_ptr<PackedMatrix> PackedMatrix::PackGated(const HostMatrix& gate, co
   const int64_t half = kernels.panel_cols / 2;
   std::unique_ptr<PackedMatrix> matrix(
       new PackedMatrix(CeilDiv(gate.rows, half), gate.cols, kernels));
-  PackAll(matrix->num_panels_, gate.cols, kernels, pool, static_cast<char*>(matrix->panels_.data()),
-          [&](int64_t panel, int64_t j) {
-            const HostMatrix& source = j < half ? gate : up;
-            const int64_t row = panel * half + j % half;
-            return row < source.rows ? RowOf(source, row) : SourceRow{};
-          });
+  matrix->PackAll(gate.cols, kernels, pool, [&](int64_t panel, int64_t j) {
+    const HostMatrix& source = j < half ? gate : up;
+    const int64_t row = panel * half + j % half;
+    return row < source.rows ? RowOf(source, row) : SourceRow{};
+  });
   return matrix;
 }
 

@@ -24,13 +24,20 @@ class PackedMatrix : public Matrix {
   size_t size_bytes() const override { return panels_.size_bytes(); }
   const void* panels() const { return panels_.data(); }
   int64_t num_panels() const { return num_panels_; }
-  int64_t k() const { return k_; }
+  int64_t k() const { return k_; }  // padded to whole groups if quantised
+  // Of a row of quantised operands; 0 if the weights are not quantised.
+  int64_t operand_row_bytes() const { return operand_row_bytes_; }
 
  private:
-  PackedMatrix(int64_t num_panels, int64_t k, const KernelTable& kernels);
+  PackedMatrix(int64_t num_panels, int64_t source_k, const KernelTable& kernels);
+  template <typename RowOfColumn>
+  void PackAll(int64_t source_k, const KernelTable& kernels, ThreadPool& pool,
+               const RowOfColumn& row_of);
 
   int64_t num_panels_;
   int64_t k_;
+  int64_t panel_bytes_;
+  int64_t operand_row_bytes_;
   Buffer panels_;
 };
 

@@ -36,6 +36,9 @@ struct Vec16 {
     *even = _mm512_castsi512_ps(_mm512_slli_epi32(raw, 16));
     *odd = _mm512_castsi512_ps(_mm512_and_si512(raw, _mm512_set1_epi32(-65536)));
   }
+  static void StoreInt8(int8_t* p, T v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+  }
   // Round to nearest even as F32ToBf16 does, NaN included.
   static void StoreBf16(uint16_t* p, T v) {
     const __m512i bits = _mm512_castps_si512(v);

@@ -5,7 +5,8 @@
 // V provides kWidth, the type T, Load/Store/Set1, Add/Sub/Mul/Div/Min/Max (Min
 // and Max return the second argument if either is NaN), Fma(a, b, c) = a * b + c,
 // ScaleByPowerOfTwo(p, n), ReduceAdd, ReduceMax, LoadBf16, StoreBf16 and
-// LoadBf16Pairs, which splits [kWidth][2] bf16 into even and odd elements.
+// LoadBf16Pairs, which splits [kWidth][2] bf16 into even and odd elements, and
+// StoreInt8 of integers in [-127, 127], or of NaN as any byte.
 
 #ifndef STRATA_KERNELS_CPU_VECTOR_MATH_H_
 #define STRATA_KERNELS_CPU_VECTOR_MATH_H_

@@ -89,7 +89,7 @@ std::vector<int32_t> LastRow(const std::vector<TokenId>& ids) {
 
 TEST_P(Goldens, LogitsAtEveryExitAndAtTheEndAreTheReferences) {
   for (const TestDevice& device : AllTestDevices()) {
-    if (device.dtype != kernels::DType::kF32) continue;
+    if (device.weights != kernels::WeightFormat::kF32) continue;
     SCOPED_TRACE(NameOf(device));
     const TestModel test = OpenModel(GetParam().folder, device);
     const double tolerance = LogitTolerance(*test.checkpoint);
@@ -105,7 +105,7 @@ TEST_P(Goldens, LogitsAtEveryExitAndAtTheEndAreTheReferences) {
 }
 
 TEST_P(Goldens, HiddenNormsAfterEachLayerAreTheReferences) {
-  const TestModel test = OpenModel(GetParam().folder, {"generic", kernels::DType::kF32, 1});
+  const TestModel test = OpenModel(GetParam().folder, {"generic", kernels::WeightFormat::kF32, 1});
   for (const json& entry : golden_["logits"]) {
     const std::vector<TokenId> ids = entry["ids"];
     const std::vector<double> norms = entry["norms"];
@@ -129,7 +129,7 @@ GenerateRequest GreedyRequest(const std::vector<TokenId>& prompt, int max_new_to
 
 TEST_P(Goldens, GreedyTokensAreTheReferencesWhereMarginsAllow) {
   for (const TestDevice& device : AllTestDevices()) {
-    if (device.dtype != kernels::DType::kF32) continue;
+    if (device.weights != kernels::WeightFormat::kF32) continue;
     SCOPED_TRACE(NameOf(device));
     const auto engine = OpenEngine(GetParam().folder, device, TestEngineOptions());
     for (const json& entry : golden_["greedy"]) {
@@ -149,7 +149,7 @@ TEST_P(Goldens, GreedyTokensAreTheReferencesWhereMarginsAllow) {
 // required where the reference is sure. Each position is scored on the reference's own prefix.
 TEST_P(Goldens, Bf16AgreesWhereMarginsAreLarge) {
   for (const TestDevice& device : AllTestDevices()) {
-    if (device.dtype != kernels::DType::kBF16) continue;
+    if (device.weights != kernels::WeightFormat::kBF16) continue;
     const auto engine = OpenEngine(GetParam().folder, device, TestEngineOptions());
     int sure = 0, sure_equal = 0, all = 0, all_equal = 0;
     for (const json& entry : golden_["greedy"]) {
@@ -201,7 +201,7 @@ std::vector<double> MarginsFor(const json& golden, const std::vector<TokenId>& p
 
 TEST_P(Goldens, SpeculativeRoundsAreTheReferencesWhereMarginsAllow) {
   for (const TestDevice& device : AllTestDevices()) {
-    if (device.dtype != kernels::DType::kF32) continue;
+    if (device.weights != kernels::WeightFormat::kF32) continue;
     SCOPED_TRACE(NameOf(device));
     const auto engine = OpenEngine(GetParam().folder, device, TestEngineOptions());
     size_t compared = 0;
@@ -241,7 +241,7 @@ TEST_P(Goldens, SpeculativeRoundsAreTheReferencesWhereMarginsAllow) {
 
 TEST_P(Goldens, ScoresAreTheReferences) {
   const auto engine =
-      OpenEngine(GetParam().folder, {"", kernels::DType::kF32, 2}, TestEngineOptions());
+      OpenEngine(GetParam().folder, {"", kernels::WeightFormat::kF32, 2}, TestEngineOptions());
   for (const json& entry : golden_["score"]) {
     std::vector<TokenId> ids = entry["context"];
     const size_t context = ids.size();

@@ -53,7 +53,7 @@ GenerateRequest Request(int variant, int exit_layer, int num_drafts) {
 TEST(RowLayers, EqualTheFormulaForMixedExitsAndDraftLengthsInOneBatch) {
   EngineOptions options = TestEngineOptions();
   options.max_prefill_chunk = 13;
-  const auto engine = OpenEngine(TinyModel(), {"", kernels::DType::kF32, 1}, options);
+  const auto engine = OpenEngine(TinyModel(), {"", kernels::WeightFormat::kF32, 1}, options);
   const int num_layers = engine->checkpoint().config().num_layers;
   const std::vector<std::pair<int, int>> points = {{1, 4}, {3, 2}, {5, 1}, {2, 8}, {0, 0}, {4, 3}};
   std::vector<std::shared_ptr<CollectingSink>> sinks;

@@ -158,7 +158,7 @@ void Attention::ExpectExact(At at, const std::vector<float>& got) const {
     double score_error = 0;
     for (int t = 0; t < count; ++t) {
       const float* key = Qkv({at.sequence, t}) + (shape_.num_heads + kv_head) * d;
-      const std::vector<float> k = Rounded(Rotated(key, t), weight_dtype());
+      const std::vector<float> k = Rounded(Rotated(key, t), kv_dtype());
       double score = 0;
       double magnitude = 0;
       for (int i = 0; i < d; ++i) {
@@ -177,7 +177,7 @@ void Attention::ExpectExact(At at, const std::vector<float>& got) const {
       const float* value =
           Qkv({at.sequence, t}) + (shape_.num_heads + shape_.num_kv_heads + kv_head) * d;
       total += weight;
-      for (int i = 0; i < d; ++i) sum[i] += weight * Rounded(value[i], weight_dtype());
+      for (int i = 0; i < d; ++i) sum[i] += weight * Rounded(value[i], kv_dtype());
     }
     // A score off by e changes its weight by e; weights appear above and below
     // the fraction. exp has 4 eps, each of the `count` sums one, and each

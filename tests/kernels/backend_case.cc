@@ -1,6 +1,10 @@
 #include "tests/kernels/backend_case.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <span>
+#include <utility>
 
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/dispatch.h"
@@ -35,17 +39,17 @@ std::vector<char> Encode(DType dtype, const std::vector<float>& values) {
 
 std::unique_ptr<Backend> BackendCase::Create(int num_threads) const {
   if (isa == "reference") return CreateReferenceBackend();
-  return CreateCpuBackend({weight_dtype, num_threads, isa});
+  return CreateCpuBackend({weights, num_threads, isa});
 }
 
 std::vector<BackendCase> AllBackendCases() {
-  std::vector<BackendCase> cases = {{"reference", DType::kF32}};
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  std::vector<BackendCase> cases = {{"reference", WeightFormat::kF32}};
+  for (const WeightFormat weights : kAllWeightFormats) {
     for (const std::string& isa : AvailableCpuIsas()) {
-      // AVX-512 without its bf16 extension runs f32 weights only.
-      for (const KernelTable* table : AvailableKernels(dtype == DType::kBF16)) {
+      // Not every CPU with AVX-512 has its bf16 and its int8 instructions.
+      for (const KernelTable* table : AvailableKernels(weights)) {
         if (std::string(table->name).rfind(isa, 0) == 0) {
-          cases.push_back({isa, dtype});
+          cases.push_back({isa, weights});
           break;
         }
       }
@@ -62,6 +66,93 @@ float Rounded(float value, DType dtype) {
 std::vector<float> Rounded(std::vector<float> values, DType dtype) {
   for (float& value : values) value = Rounded(value, dtype);
   return values;
+}
+
+namespace {
+
+// Visits the groups of each row; the last one of a row may be shorter.
+template <typename Visit>
+void ForEachGroup(std::vector<float>& values, int64_t cols, int64_t group, const Visit& visit) {
+  for (size_t row = 0; row < values.size(); row += cols) {
+    for (int64_t first = 0; first < cols; first += group) {
+      visit(std::span<float>(&values[row + first], std::min(group, cols - first)));
+    }
+  }
+}
+
+float LargestMagnitude(std::span<const float> values) {
+  float largest = 0;
+  for (const float value : values) largest = std::max(largest, std::abs(value));
+  return largest;
+}
+
+float RangeOf(std::span<const float> values, float* low) {
+  *low = std::min(0.0f, *std::min_element(values.begin(), values.end()));
+  return std::max(0.0f, *std::max_element(values.begin(), values.end())) - *low;
+}
+
+void HoldInt8(std::span<float> group) {
+  const float exact = LargestMagnitude(group) / 127;
+  float scale = Rounded(exact, DType::kBF16);
+  if (scale < exact) scale = Bf16ToF32(F32ToBf16(scale) + 1);
+  const float inverse = scale > 0 ? 1 / scale : 0;
+  for (float& value : group) value = (std::nearbyint(value * inverse + 128) - 128) * scale;
+}
+
+void HoldInt4(std::span<float> row, int64_t group_size) {
+  std::vector<float> values(row.begin(), row.end());
+  float widest = 0;
+  float low;
+  const int64_t cols = static_cast<int64_t>(row.size());
+  ForEachGroup(values, cols, group_size,
+               [&](std::span<float> group) { widest = std::max(widest, RangeOf(group, &low)); });
+  const float unit = widest / 15 / 255;
+  const float per_unit = unit > 0 ? 1 / unit : 0;
+  ForEachGroup(values, cols, group_size, [&](std::span<float> group) {
+    const float range = RangeOf(group, &low);
+    const float code = std::clamp(std::ceil(range / 15 * per_unit - 1e-3f), 1.0f, 255.0f);
+    const float inverse = code * unit > 0 ? 1 / (code * unit) : 0;
+    const float zero = std::clamp(std::nearbyint(-low * inverse * 16), 0.0f, 255.0f);
+    for (float& value : group) {
+      const float q = std::clamp(std::nearbyint(value * inverse + zero / 16), 0.0f, 15.0f);
+      value = unit / 16 * code * (16 * q - zero);
+    }
+  });
+  std::copy(values.begin(), values.end(), row.begin());
+}
+
+}  // namespace
+
+std::vector<float> HeldWeights(std::vector<float> weights, int64_t cols, WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32:
+      break;
+    case WeightFormat::kBF16:
+      return Rounded(std::move(weights), DType::kBF16);
+    case WeightFormat::kInt8:
+      ForEachGroup(weights, cols, 64, HoldInt8);
+      break;
+    case WeightFormat::kInt4:
+      for (size_t row = 0; row < weights.size(); row += cols) {
+        HoldInt4(std::span<float>(&weights[row], cols), 32);
+      }
+      break;
+  }
+  return weights;
+}
+
+std::vector<float> HeldOperands(std::vector<float> operands, int64_t cols, WeightFormat format,
+                                DType operand_dtype) {
+  if (format == WeightFormat::kF32 || format == WeightFormat::kBF16) {
+    return Rounded(std::move(operands), operand_dtype);
+  }
+  const int64_t group_size = format == WeightFormat::kInt8 ? 64 : 32;
+  ForEachGroup(operands, cols, group_size, [](std::span<float> group) {
+    const float largest = LargestMagnitude(group);
+    const float inverse = largest > 1e-30f ? 127 / largest : 0;
+    for (float& value : group) value = std::nearbyint(value * inverse) * (largest / 127);
+  });
+  return operands;
 }
 
 std::vector<float> RandomValues(int64_t count, uint32_t seed) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/weight_format.h"
 
 namespace strata::kernels {
 
@@ -23,10 +24,10 @@ inline constexpr double kEpsBf16 = 0x1p-8;
 
 struct BackendCase {
   std::string isa;  // or "reference"
-  DType weight_dtype = DType::kF32;
+  WeightFormat weights = WeightFormat::kF32;
 
   std::unique_ptr<Backend> Create(int num_threads = 2) const;
-  std::string Name() const { return isa + "_" + NameOf(weight_dtype); }
+  std::string Name() const { return isa + "_" + NameOf(weights); }
 };
 
 // How GoogleTest shows a case.
@@ -38,6 +39,13 @@ std::vector<BackendCase> AllBackendCases();
 // The value that a number becomes when held as `dtype`.
 float Rounded(float value, DType dtype);
 std::vector<float> Rounded(std::vector<float> values, DType dtype);
+
+// What matrix products really compute with, by definitions of the tests' own:
+// weights as the format holds them and operands as its products take them.
+// Both [rows, cols], cols being the input features.
+std::vector<float> HeldWeights(std::vector<float> weights, int64_t cols, WeightFormat format);
+std::vector<float> HeldOperands(std::vector<float> operands, int64_t cols, WeightFormat format,
+                                DType operand_dtype);
 
 // Relative error of writing a result as `dtype`.
 inline double WriteError(DType dtype) { return dtype == DType::kBF16 ? kEpsBf16 : kEpsF32; }
@@ -83,7 +91,8 @@ class HostTensor {
 class BackendTest : public testing::TestWithParam<BackendCase> {
  protected:
   BackendTest() : backend_(GetParam().Create()) {}
-  DType weight_dtype() const { return GetParam().weight_dtype; }
+  WeightFormat weights() const { return GetParam().weights; }
+  DType kv_dtype() const { return weights() == WeightFormat::kF32 ? DType::kF32 : DType::kBF16; }
 
   std::unique_ptr<Backend> backend_;
 };

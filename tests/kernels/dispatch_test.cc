@@ -31,37 +31,45 @@ std::string MessageOf(const CpuBackendOptions& options) {
 
 TEST(Dispatch, UnknownIsaSaysWhatIsAvailable) {
   EXPECT_THAT(
-      MessageOf({DType::kF32, 1, "avx1024"}),
+      MessageOf({WeightFormat::kF32, 1, "avx1024"}),
       AllOf(HasSubstr("\"avx1024\""), HasSubstr("option isa"), HasSubstr("available: generic")));
 }
 
 TEST(Dispatch, UnknownIsaOfTheEnvironmentIsNamedAsSuch) {
   const ScopedIsaVariable variable("sse9");
-  EXPECT_THAT(MessageOf({DType::kBF16, 1, ""}),
+  EXPECT_THAT(MessageOf({WeightFormat::kBF16, 1, ""}),
               AllOf(HasSubstr("\"sse9\""), HasSubstr("STRATA_CPU_ISA")));
 }
 
 TEST(Dispatch, EnvironmentForcesASet) {
   const ScopedIsaVariable variable("generic");
-  EXPECT_EQ(CreateCpuBackend({DType::kF32, 1, ""})->Description(),
+  EXPECT_EQ(CreateCpuBackend({WeightFormat::kF32, 1, ""})->Description(),
             "cpu generic, 1 threads, f32 weights");
 }
 
 TEST(Dispatch, OptionWinsOverTheEnvironment) {
   const ScopedIsaVariable variable("sse9");
-  EXPECT_THAT(CreateCpuBackend({DType::kBF16, 1, "generic"})->Description(), HasSubstr("generic"));
+  EXPECT_THAT(CreateCpuBackend({WeightFormat::kBF16, 1, "generic"})->Description(),
+              HasSubstr("generic"));
 }
 
 TEST(Dispatch, DefaultIsTheBestTable) {
-  for (const bool bf16 : {false, true}) {
-    EXPECT_STREQ(ChooseKernels(bf16, "").name, AvailableKernels(bf16).back()->name);
+  for (const WeightFormat weights : kAllWeightFormats) {
+    EXPECT_STREQ(ChooseKernels(weights, "").name, AvailableKernels(weights).back()->name);
   }
 }
 
 TEST(Dispatch, GenericComesFirst) { EXPECT_EQ(AvailableCpuIsas().front(), "generic"); }
 
-TEST(Dispatch, F16WeightsAreRefused) {
-  EXPECT_THAT(MessageOf({DType::kF16, 1, ""}), HasSubstr("bf16 or f32"));
+TEST(WeightFormat, NamesParseBack) {
+  for (const WeightFormat weights : kAllWeightFormats) {
+    WeightFormat parsed = WeightFormat::kF32;
+    EXPECT_TRUE(ParseWeightFormat(NameOf(weights), &parsed));
+    EXPECT_EQ(parsed, weights);
+  }
+  WeightFormat parsed = WeightFormat::kInt8;
+  EXPECT_FALSE(ParseWeightFormat("f16", &parsed));
+  EXPECT_EQ(parsed, WeightFormat::kInt8);
 }
 
 }  // namespace

@@ -42,16 +42,21 @@ class MatMul : public BackendTest {
   DeviceTensor Operand(const std::vector<float>& a, int64_t rows, int64_t k) {
     return DeviceTensor(*backend_, backend_->operand_dtype(), rows, k, a);
   }
+  std::vector<float> Held(const std::vector<float>& operand, int64_t k) {
+    return HeldOperands(operand, k, weights(), backend_->operand_dtype());
+  }
   void ExpectAgreesWithExactProduct(int64_t rows, int64_t n, int64_t k);
 };
 
 void MatMul::ExpectAgreesWithExactProduct(int64_t rows, int64_t n, int64_t k) {
   SCOPED_TRACE(testing::Message() << "rows " << rows << " N " << n << " K " << k);
-  const std::vector<float> w = Rounded(RandomValues(n * k, 1), weight_dtype());
-  const std::vector<float> a = Rounded(RandomValues(rows * k, 2), backend_->operand_dtype());
-  const std::unique_ptr<Matrix> matrix = Load(w, n, k);
+  const std::vector<float> source = RandomValues(n * k, 1);
+  const std::vector<float> operand = RandomValues(rows * k, 2);
+  const std::vector<float> w = HeldWeights(source, k, weights());
+  const std::vector<float> a = Held(operand, k);
+  const std::unique_ptr<Matrix> matrix = Load(source, n, k);
   const DeviceTensor out(*backend_, DType::kF32, rows, n);
-  backend_->MatMul(Operand(a, rows, k), *matrix, Backend::Epilogue::kStore, out);
+  backend_->MatMul(Operand(operand, rows, k), *matrix, Backend::Epilogue::kStore, out);
   const std::vector<float> got = out.Values();
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < n; ++j) {
@@ -231,12 +236,15 @@ TEST_P(GatedMatMul, AgreesWithExactProduct) {
                                    {6, 301, 160},
                                    {13, 64, 528},
                                    {3, 5, 16}}) {
-    const std::vector<float> gate = Rounded(RandomValues(n * k, 20), weight_dtype());
-    const std::vector<float> up = Rounded(RandomValues(n * k, 21), weight_dtype());
-    const std::vector<float> a = Rounded(RandomValues(rows * k, 22), backend_->operand_dtype());
-    const std::unique_ptr<Matrix> matrix = LoadGated(gate, up, n, k);
+    const std::vector<float> gate_source = RandomValues(n * k, 20);
+    const std::vector<float> up_source = RandomValues(n * k, 21);
+    const std::vector<float> operand = RandomValues(rows * k, 22);
+    const std::vector<float> gate = HeldWeights(gate_source, k, weights());
+    const std::vector<float> up = HeldWeights(up_source, k, weights());
+    const std::vector<float> a = Held(operand, k);
+    const std::unique_ptr<Matrix> matrix = LoadGated(gate_source, up_source, n, k);
     const DeviceTensor out = Out(rows, n);
-    backend_->GatedMatMul(Operand(a, rows, k), *matrix, out);
+    backend_->GatedMatMul(Operand(operand, rows, k), *matrix, out);
     const std::vector<float> got = out.Values();
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < n; ++j) {
@@ -262,20 +270,27 @@ TEST_P(GatedMatMul, SiluIsAccurateOverItsWholeRange) {
   std::vector<float> gate(n * k);
   std::vector<float> up(n * k);
   for (int64_t j = 0; j < n; ++j) {
-    gate[j * k] = Rounded(gates[j], weight_dtype());
+    gate[j * k] = gates[j];
     up[j * k] = 1.0f;
   }
   std::vector<float> a(k);
   a[0] = 1.0f;
   const std::unique_ptr<Matrix> matrix = LoadGated(gate, up, n, k);
+  gate = HeldWeights(gate, k, weights());
+  up = HeldWeights(up, k, weights());
   const DeviceTensor out = Out(1, n);
   backend_->GatedMatMul(Operand(a, 1, k), *matrix, out);
   const std::vector<float> got = out.Values();
   for (int64_t j = 0; j < n; ++j) {
-    const double expected = Silu(gate[j * k]);
-    // exp is good to 2 eps here; negation is exact, then an addition, a
-    // division, a product and the write.
-    ASSERT_NEAR(got[j], expected, std::abs(expected) * (5 * kEpsF32 + WriteError(out.view().dtype)))
+    const Product g = ExactDot(a.data(), &gate[j * k], k);
+    const double expected = Silu(g.value) * up[j * k];
+    // The product may be off itself if it is quantised; |silu'| < 1.1. exp is
+    // good to 2 eps here; negation is exact, then an addition, a division, a
+    // product and the write.
+    const double product_error =
+        weights() < WeightFormat::kInt8 ? 0 : 1.1 * 4 * kEpsF32 * std::abs(g.value);
+    ASSERT_NEAR(got[j], expected,
+                std::abs(expected) * (9 * kEpsF32 + WriteError(out.view().dtype)) + product_error)
         << "silu(" << gate[j * k] << ")";
   }
 }
@@ -353,7 +368,7 @@ TEST(KernelTable, TablesOfOneNameGiveTheSameBits) {
   for (int64_t i = 0; i < kRows * kK; ++i) {
     a[i] = i < kK ? value(0, 1) : i < 2 * kK ? value(1, 6) : value(100, 40);
   }
-  const std::vector<const KernelTable*> tables = AvailableKernels(/*bf16_weights=*/true);
+  const std::vector<const KernelTable*> tables = AvailableKernels(WeightFormat::kBF16);
   for (size_t i = 1; i < tables.size(); ++i) {
     if (std::string(tables[i]->name) != tables[i - 1]->name) continue;
     std::vector<float> outs[2];

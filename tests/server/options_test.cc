@@ -56,7 +56,7 @@ TEST_F(OptionsTest, DefaultsAreLoopbackAndAuto) {
   EXPECT_EQ(options.model, "folder");
   EXPECT_EQ(options.listen.ToString(), "127.0.0.1:50051");
   EXPECT_EQ(options.speculation, Speculation::Mode::kAuto);
-  EXPECT_EQ(options.dtype, kernels::DType::kBF16);
+  EXPECT_EQ(options.weights, kernels::WeightFormat::kBF16);
 }
 
 TEST_F(OptionsTest, ReadsEveryFlag) {
@@ -104,7 +104,7 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
                                "debug"});
   EXPECT_EQ(options.listen.port, 1);
   EXPECT_EQ(options.metrics_listen->ToString(), "[::]:2");
-  EXPECT_EQ(options.dtype, kernels::DType::kF32);
+  EXPECT_EQ(options.weights, kernels::WeightFormat::kF32);
   EXPECT_EQ(options.threads, 3);
   EXPECT_EQ(options.engine.kv_cache_bytes, 5 << 20);
   EXPECT_EQ(options.engine.max_batch_tokens, 6);

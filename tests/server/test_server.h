@@ -29,7 +29,7 @@ inline Options TestOptions() {
   options.model = STRATA_SOURCE_DIR "/tests/goldens/models/tiny-llama3";
   options.listen = {"127.0.0.1", 0};
   options.metrics_listen.reset();  // closing it takes civetweb two seconds
-  options.dtype = kernels::DType::kF32;
+  options.weights = kernels::WeightFormat::kF32;
   options.threads = 1;
   options.engine.kv_cache_bytes = 64 << 20;
   return options;

@@ -18,7 +18,7 @@ T OrDie(absl::StatusOr<T> value) {
 }
 
 std::unique_ptr<kernels::Backend> OpenBackend(const TestDevice& device) {
-  return kernels::CreateCpuBackend({device.dtype, device.num_threads, device.isa});
+  return kernels::CreateCpuBackend({device.weights, device.num_threads, device.isa});
 }
 
 }  // namespace
@@ -29,14 +29,15 @@ std::string TinyModel() { return STRATA_SOURCE_DIR "/tests/goldens/models/tiny-l
 std::vector<TestDevice> AllTestDevices() {
   std::vector<TestDevice> devices;
   for (const std::string& isa : kernels::AvailableCpuIsas()) {
-    devices.push_back({isa, kernels::DType::kF32, 1});
-    devices.push_back({isa, kernels::DType::kBF16, 1});
+    for (const kernels::WeightFormat weights : kernels::kAllWeightFormats) {
+      devices.push_back({isa, weights, 1});
+    }
   }
   return devices;
 }
 
 std::string NameOf(const TestDevice& device) {
-  return device.isa + "_" + kernels::NameOf(device.dtype);
+  return device.isa + "_" + kernels::NameOf(device.weights);
 }
 
 int64_t KvBytes(const ModelConfig& config, const TestDevice& device, int num_tokens) {

@@ -24,10 +24,10 @@ std::string TinyModel();
 // A CPU kernel set with a weight type.
 struct TestDevice {
   std::string isa;
-  kernels::DType dtype = kernels::DType::kF32;
+  kernels::WeightFormat weights = kernels::WeightFormat::kF32;
   int num_threads = 1;
 };
-// Every kernel set this CPU has, with both weight types, on one thread.
+// Every kernel set this CPU has, with every weight format, on one thread.
 std::vector<TestDevice> AllTestDevices();
 std::string NameOf(const TestDevice& device);
 

@@ -128,7 +128,7 @@ using Texts = std::map<std::vector<TokenId>, double>;
 class ExpectedTexts {
  public:
   explicit ExpectedTexts(const SamplingParams& sampling)
-      : sampling_(sampling), test_(OpenModel(TinyModel(), {"", kernels::DType::kF32, 1})) {
+      : sampling_(sampling), test_(OpenModel(TinyModel(), {"", kernels::WeightFormat::kF32, 1})) {
     Extend({}, 1);
   }
   const Texts& texts() const { return texts_; }
@@ -173,7 +173,7 @@ void Distributions::Generate() {
   const Setting& setting = GetParam();
   EngineOptions options = TestEngineOptions();
   options.max_queue = setting.num_requests * kSamplesPerRequest;
-  const auto engine = OpenEngine(TinyModel(), {"", kernels::DType::kF32, 1}, options);
+  const auto engine = OpenEngine(TinyModel(), {"", kernels::WeightFormat::kF32, 1}, options);
   GenerateRequest request;
   request.prompt = kPrompt;
   request.sampling = setting.sampling;

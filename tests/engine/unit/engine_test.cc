@@ -33,7 +33,7 @@ namespace {
 using absl::StatusCode;
 using std::chrono::seconds;
 
-const TestDevice kDevice = {"", kernels::DType::kF32, 1};
+const TestDevice kDevice = {"", kernels::WeightFormat::kF32, 1};
 constexpr TokenId kEos = 1501;  // the tiny model's
 
 std::unique_ptr<Engine> Open(const EngineOptions& options = TestEngineOptions(),
@@ -393,7 +393,7 @@ TEST(Engine, OptionsThatCannotWorkAreRefusedByName) {
     auto checkpoint = Checkpoint::Open(TinyModel());
     auto tokenizer = Tokenizer::Open(TinyModel(), (*checkpoint)->config().vocab_size);
     return Engine::Create(*std::move(checkpoint), *std::move(tokenizer),
-                          kernels::CreateCpuBackend({kernels::DType::kF32, 1, ""}), options,
+                          kernels::CreateCpuBackend({kernels::WeightFormat::kF32, 1, ""}), options,
                           nullptr, nullptr)
         .status();
   };
@@ -626,7 +626,7 @@ TEST(Engine, LogitsThatAreNotFiniteEndTheirRequestOnly) {
   for (const std::string& isa : kernels::AvailableCpuIsas()) {
     SCOPED_TRACE(isa);
     const auto engine =
-        OpenEngine(folder.path(), {isa, kernels::DType::kF32, 1}, TestEngineOptions());
+        OpenEngine(folder.path(), {isa, kernels::WeightFormat::kF32, 1}, TestEngineOptions());
     GenerateRequest healthy = Speculative(Request(1, 40), 2, 3);
     healthy.prompt = std::vector<TokenId>{'a', 'b', 'c'};
     healthy.sampling.logit_bias = {{kBroken, -1000.0f}};
