@@ -66,6 +66,7 @@ struct Ints8 {
   static T FromBytes(const char* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   }
+  static void Store(char* p, T v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   static T Set4(const int8_t* p) {
     int lanes;
     __builtin_memcpy(&lanes, p, sizeof(lanes));
@@ -98,8 +99,8 @@ struct Ints8 {
 using FloatCore = F32Core<Vec8, 2, 6>;
 // Five rows: ten sums, four widened weights and an operand fill the registers.
 using Bf16Core = WidenedBf16Core<Vec8, 2, 5>;
-using Int8Core = QuantizedCore<Vec8, Ints8, Int8Format, 2, 4>;
-using Int4Core = QuantizedCore<Vec8, Ints8, Int4Format, 2, 4>;
+using Int8 = Int8Core<Vec8, Ints8, 2, 4>;
+using Int4 = Int4Core<Vec8, Ints8, 2, 4>;
 
 template <class Core, template <class, class> class Epilogue>
 void Run(const MatMulTask& task) {
@@ -165,9 +166,9 @@ constexpr KernelTable Table(void (*quantize_rows)(const QuantizeTask&)) {
 constexpr KernelTable kF32 = Table<WeightFormat::kF32, FloatCore, float>(nullptr);
 constexpr KernelTable kBf16 = Table<WeightFormat::kBF16, Bf16Core, uint16_t>(nullptr);
 constexpr KernelTable kInt8 =
-    Table<WeightFormat::kInt8, Int8Core, uint16_t>(&QuantizeRows<Vec8, Int8Format>);
+    Table<WeightFormat::kInt8, Int8, uint16_t>(&QuantizeRows<Vec8, Int8Format>);
 constexpr KernelTable kInt4 =
-    Table<WeightFormat::kInt4, Int4Core, uint16_t>(&QuantizeRows<Vec8, Int4Format>);
+    Table<WeightFormat::kInt4, Int4, uint16_t>(&QuantizeRows<Vec8, Int4Format>);
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, &Int8Ops};
 
 }  // namespace

@@ -19,16 +19,7 @@
 namespace strata::kernels {
 namespace {
 
-struct DotCore {
-  using GatedOut = uint16_t;
-  static constexpr int kMaxRows = 6;
-  static constexpr int kVectors = 4;
-  static constexpr int kCols = 64;
-  static constexpr int64_t kHeadBytes = 0;
-  static constexpr int64_t kGroup = 16;
-  static constexpr int64_t kGroupBytes = kGroup * kCols * 2;
-  static constexpr int64_t RowBytes(int64_t k) { return k * 2; }
-
+struct DotCore : PlainCore<Vec16, 4, 6, 2, uint16_t> {
   template <int kRows>
   static STRATA_INLINE void Accumulate(const Block& b, __m512 (&acc)[kRows][kVectors]) {
     const char* weights = b.weights;
@@ -37,8 +28,7 @@ struct DotCore {
       __m512bh w[kVectors];
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) {
-        __builtin_prefetch(prefetch);
-        prefetch += b.prefetch_step;
+        Prefetch(b, prefetch);
         w[c] = (__m512bh)_mm512_loadu_si512(weights + 64 * c);
       }
 #pragma GCC unroll 6
@@ -53,15 +43,7 @@ struct DotCore {
   }
 };
 
-struct FmaCore {
-  using GatedOut = uint16_t;
-  static constexpr int kMaxRows = 6;
-  static constexpr int kVectors = 4;
-  static constexpr int kCols = 64;
-  static constexpr int64_t kHeadBytes = 0;
-  static constexpr int64_t kGroup = 16;
-  static constexpr int64_t kGroupBytes = kGroup * kCols * 2;
-  static constexpr int64_t RowBytes(int64_t k) { return k * 2; }
+struct FmaCore : PlainCore<Vec16, 4, 6, 2, uint16_t> {
   static constexpr int64_t kChunk = kChunkBytes / (kCols * 2);
 
   template <int kRows>
@@ -80,8 +62,7 @@ struct FmaCore {
       __m512 w[kVectors];
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) {
-        __builtin_prefetch(prefetch);
-        prefetch += b.prefetch_step;
+        Prefetch(b, prefetch);
         const __m512i raw = _mm512_loadu_si512(weights + 64 * c);
         w[c] = _mm512_castsi512_ps(_mm512_and_si512(raw, high_half));
       }

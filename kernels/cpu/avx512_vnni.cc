@@ -17,6 +17,7 @@ struct Ints16 {
   using T = __m512i;
 
   static T FromBytes(const char* p) { return _mm512_loadu_si512(p); }
+  static void Store(char* p, T v) { _mm512_storeu_si512(p, v); }
   static T Set4(const int8_t* p) {
     int lanes;
     __builtin_memcpy(&lanes, p, sizeof(lanes));
@@ -38,8 +39,8 @@ struct Ints16 {
   static T Dot4(T sum, T w, T x) { return _mm512_dpbusd_epi32(sum, w, x); }
 };
 
-using Int8Core = QuantizedCore<Vec16, Ints16, Int8Format, 4, 4>;
-using Int4Core = QuantizedCore<Vec16, Ints16, Int4Format, 4, 6>;
+using Int8 = Int8Core<Vec16, Ints16, 4, 4>;
+using Int4 = Int4Core<Vec16, Ints16, 4, 5>;
 
 template <class Core, template <class, class> class Epilogue>
 void Run(const MatMulTask& task) {
@@ -80,8 +81,8 @@ constexpr ProbeTable kProbes = {nullptr, nullptr, &Int8Ops};
 }  // namespace
 
 const KernelTable* Avx512VnniKernels(WeightFormat weights) {
-  return weights == WeightFormat::kInt8 ? &kTable<WeightFormat::kInt8, Int8Core, Int8Format>
-                                        : &kTable<WeightFormat::kInt4, Int4Core, Int4Format>;
+  return weights == WeightFormat::kInt8 ? &kTable<WeightFormat::kInt8, Int8, Int8Format>
+                                        : &kTable<WeightFormat::kInt4, Int4, Int4Format>;
 }
 const ProbeTable* Avx512VnniProbes() { return &kProbes; }
 

@@ -66,6 +66,7 @@ struct Ints4 {
     __builtin_memcpy(&v, p, sizeof(v));
     return v;
   }
+  static void Store(char* p, T v) { __builtin_memcpy(p, &v, sizeof(v)); }
   static T Set4(const int8_t* p) {
     uint32_t lanes;
     __builtin_memcpy(&lanes, p, sizeof(lanes));
@@ -93,8 +94,8 @@ struct Ints4 {
 
 using FloatCore = F32Core<Vec4, 4, 2>;
 using Bf16Core = WidenedBf16Core<Vec4, 4, 2>;
-using Int8Core = QuantizedCore<Vec4, Ints4, Int8Format, 4, 2>;
-using Int4Core = QuantizedCore<Vec4, Ints4, Int4Format, 4, 2>;
+using Int8 = Int8Core<Vec4, Ints4, 4, 2>;
+using Int4 = Int4Core<Vec4, Ints4, 4, 2>;
 
 template <class Core, template <class, class> class Epilogue>
 void Run(const MatMulTask& task) {
@@ -140,9 +141,9 @@ constexpr KernelTable Table(void (*quantize_rows)(const QuantizeTask&)) {
 constexpr KernelTable kF32 = Table<WeightFormat::kF32, FloatCore, float>(nullptr);
 constexpr KernelTable kBf16 = Table<WeightFormat::kBF16, Bf16Core, uint16_t>(nullptr);
 constexpr KernelTable kInt8 =
-    Table<WeightFormat::kInt8, Int8Core, uint16_t>(&QuantizeRows<Vec4, Int8Format>);
+    Table<WeightFormat::kInt8, Int8, uint16_t>(&QuantizeRows<Vec4, Int8Format>);
 constexpr KernelTable kInt4 =
-    Table<WeightFormat::kInt4, Int4Core, uint16_t>(&QuantizeRows<Vec4, Int4Format>);
+    Table<WeightFormat::kInt4, Int4, uint16_t>(&QuantizeRows<Vec4, Int4Format>);
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, nullptr};
 
 }  // namespace

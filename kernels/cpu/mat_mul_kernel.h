@@ -6,10 +6,12 @@
 // vector_math.h apply.
 //
 // A Core provides kMaxRows, kVectors per panel row, their kCols, the kHeadBytes
-// that a panel starts with, the kGroup elements of K that then stand together
-// and their kGroupBytes,
-// RowBytes(k) of an operand row, Accumulate<kRows>(block, acc), and the type
-// GatedOut that a gated product is written in.
+// that a panel starts with, the kGroup elements of K that then stand together,
+// their kGroupBytes, RowBytes(k) of an operand row, the type GatedOut that a
+// gated product is written in, and Accumulate<kRows>(block, acc), which calls
+// Prefetch kPrefetches times for each group. It may name another Core that does
+// the same for many rows (ManyRows, else void), and such a one may unpack each
+// chunk before it is used (kStages, Stage) to kUsedGroupBytes a group.
 
 #ifndef STRATA_KERNELS_CPU_MAT_MUL_KERNEL_H_
 #define STRATA_KERNELS_CPU_MAT_MUL_KERNEL_H_
@@ -20,13 +22,15 @@ namespace strata::kernels {
 namespace {
 
 // Of a panel, at a time: with the rows' operands it fits in any L1 of 32 KiB.
-constexpr int64_t kChunkBytes = 24 * 1024;
+constexpr int64_t kChunkBytes = 16 * 1024;
+// If one block is all there is, a chunk is only how far ahead weights are fetched.
+constexpr int64_t kOneBlockChunkBytes = 8 * 1024;
 constexpr int64_t kMaxTileRows = 96;  // whose parked sums still fit in L1 or close by
 
 // Elements of K in a chunk, a multiple of 16.
 template <class Core>
-constexpr int64_t ChunkOfK() {
-  return kChunkBytes / Core::kGroupBytes * Core::kGroup;
+constexpr int64_t ChunkOfK(int64_t bytes) {
+  return bytes / Core::kUsedGroupBytes * Core::kGroup;
 }
 
 // A few rows times one chunk of one panel.
@@ -37,12 +41,11 @@ struct Block {
   int64_t first;        // where in K the chunk starts
   int64_t count;        // elements of K in this chunk, a multiple of 16
   const char* head;     // of the panel
-  const char* weights;  // of this chunk
+  const char* weights;  // of this chunk; staged, if the core stages
   // Weights that will be needed later. The blocks of a tile share the fetching
-  // of the next chunk evenly, so that memory is never idle: bytes to fetch per
-  // 64 bytes of weights used.
+  // of the next chunk evenly, so that memory is never idle.
   const char* prefetch;
-  int64_t prefetch_step;
+  int64_t prefetch_step;  // bytes from one Prefetch to the next
 
   // Row r from the chunk's first element.
   template <class Operand>
@@ -51,17 +54,33 @@ struct Block {
   }
 };
 
-// f32 weights and operands.
-template <class V, int kPanelVectors, int kRowsAtOnce>
-struct F32Core {
-  using GatedOut = float;
+STRATA_INLINE void Prefetch(const Block& b, const char*& at) {
+  __builtin_prefetch(at);
+  at += b.prefetch_step;
+}
+
+// What the cores of plain weights, `kBytes` each, have in common.
+template <class V, int kPanelVectors, int kRowsAtOnce, int kBytes, class Operand>
+struct PlainCore {
+  using GatedOut = Operand;
+  using ManyRows = void;
+  static constexpr bool kStages = false;
   static constexpr int kMaxRows = kRowsAtOnce;
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
   static constexpr int64_t kHeadBytes = 0;
   static constexpr int64_t kGroup = 16;
-  static constexpr int64_t kGroupBytes = kGroup * kCols * 4;
-  static constexpr int64_t RowBytes(int64_t k) { return k * 4; }
+  static constexpr int64_t kGroupBytes = kGroup * kCols * kBytes;
+  static constexpr int64_t kUsedGroupBytes = kGroupBytes;
+  static constexpr int64_t kPrefetches = kGroupBytes / 64;
+  static constexpr int64_t RowBytes(int64_t k) { return k * static_cast<int64_t>(sizeof(Operand)); }
+};
+
+// f32 weights and operands.
+template <class V, int kPanelVectors, int kRowsAtOnce>
+struct F32Core : PlainCore<V, kPanelVectors, kRowsAtOnce, 4, float> {
+  static constexpr int kVectors = kPanelVectors;
+  static constexpr int kCols = kVectors * V::kWidth;
 
   template <int kRows>
   static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
@@ -70,8 +89,7 @@ struct F32Core {
     for (int64_t i = 0; i < b.count; ++i, w += kCols) {
 #pragma GCC unroll 4
       for (int c = 0; c < kCols / 16; ++c) {
-        __builtin_prefetch(prefetch);
-        prefetch += b.prefetch_step;
+        Prefetch(b, prefetch);
       }
       typename V::T wide[kVectors];
 #pragma GCC unroll 4
@@ -88,23 +106,17 @@ struct F32Core {
 
 // bf16 weights, widened, with f32 operands.
 template <class V, int kPanelVectors, int kRowsAtOnce>
-struct WidenedBf16Core {
-  using GatedOut = float;
-  static constexpr int kMaxRows = kRowsAtOnce;
+struct WidenedBf16Core : PlainCore<V, kPanelVectors, kRowsAtOnce, 2, float> {
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
-  static constexpr int64_t kHeadBytes = 0;
-  static constexpr int64_t kGroup = 16;
-  static constexpr int64_t kGroupBytes = kGroup * kCols * 2;
-  static constexpr int64_t RowBytes(int64_t k) { return k * 4; }
 
   template <int kRows>
   static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
     static_assert(kCols == 16);  // one cache line per pair
     const uint16_t* w = reinterpret_cast<const uint16_t*>(b.weights);
     const char* prefetch = b.prefetch;
-    for (int64_t i = 0; i < b.count; i += 2, w += 2 * kCols, prefetch += b.prefetch_step) {
-      __builtin_prefetch(prefetch);
+    for (int64_t i = 0; i < b.count; i += 2, w += 2 * kCols) {
+      Prefetch(b, prefetch);
       typename V::T even[kVectors];
       typename V::T odd[kVectors];
 #pragma GCC unroll 4
@@ -222,7 +234,6 @@ STRATA_INLINE void DispatchRows(int64_t rows, const Block& block,
 template <class V, class Core, class Epilogue>
 void RunPanel(const MatMulTask& t, int64_t first, int64_t rows, int64_t panel) {
   constexpr int64_t kCols = Core::kCols;
-  constexpr int64_t kChunk = ChunkOfK<Core>();
   alignas(64) float sums[kMaxTileRows * kCols];
   const int64_t a_stride = Core::RowBytes(t.k);
   const char* a = static_cast<const char*>(t.a) + first * a_stride;
@@ -233,16 +244,20 @@ void RunPanel(const MatMulTask& t, int64_t first, int64_t rows, int64_t panel) {
                      panel * (Core::kHeadBytes + t.k / Core::kGroup * Core::kGroupBytes);
   const char* weights = head + Core::kHeadBytes;
   const int64_t blocks = (rows + Core::kMaxRows - 1) / Core::kMaxRows;
-  for (int64_t start = 0; start < t.k; start += kChunk) {
-    const int64_t count = t.k - start < kChunk ? t.k - start : kChunk;
+  alignas(64) char staged[Core::kStages ? kChunkBytes : 1];
+  const int64_t chunk = ChunkOfK<Core>(blocks > 1 ? kChunkBytes : kOneBlockChunkBytes);
+  for (int64_t start = 0; start < t.k; start += chunk) {
+    const int64_t count = t.k - start < chunk ? t.k - start : chunk;
     const int64_t chunk_bytes = count / Core::kGroup * Core::kGroupBytes;
+    if constexpr (Core::kStages) Core::Stage(head, weights, count, staged);
     for (int64_t b = 0, row = 0; b < blocks; ++b) {
       // Even blocks: 8 rows are 4 + 4, not 6 + 2.
       const int64_t end = rows * (b + 1) / blocks;
       DispatchRows<V, Core, Epilogue, Core::kMaxRows>(
           end - row,
-          {a + row * a_stride, a_stride, t.k, start, count, head, weights,
-           weights + chunk_bytes + chunk_bytes * b / blocks, 64 / blocks},
+          {a + row * a_stride, a_stride, t.k, start, count, head, Core::kStages ? staged : weights,
+           weights + chunk_bytes + chunk_bytes * b / blocks,
+           Core::kGroupBytes / (Core::kPrefetches * blocks)},
           {sums + row * kCols, start == 0, start + count == t.k, out + row * t.n, t.n, valid,
            t.add});
       row = end;
@@ -260,13 +275,27 @@ int64_t RowsPerTile(int64_t k) {
   return rows < Core::kMaxRows ? Core::kMaxRows : rows / Core::kMaxRows * Core::kMaxRows;
 }
 
+template <class Core, class ManyRows>
+struct ManyRowsOf {
+  using Type = ManyRows;
+};
+template <class Core>
+struct ManyRowsOf<Core, void> {
+  using Type = Core;
+};
+
 template <class V, class Core, class Epilogue>
 void RunPanels(const MatMulTask& t) {
   const int64_t tile = RowsPerTile<Core>(t.k);
   for (int64_t first = 0; first < t.rows; first += tile) {
     const int64_t rows = t.rows - first < tile ? t.rows - first : tile;
     for (int64_t p = t.first_panel; p < t.end_panel; ++p) {
-      RunPanel<V, Core, Epilogue>(t, first, rows, p);
+      if (rows > 2 * Core::kMaxRows) {
+        RunPanel<V, typename ManyRowsOf<Core, typename Core::ManyRows>::Type, Epilogue>(t, first,
+                                                                                        rows, p);
+      } else {
+        RunPanel<V, Core, Epilogue>(t, first, rows, p);
+      }
     }
   }
 }

@@ -4,7 +4,7 @@
 // exactly in int32; each group then adds one term to the f32 sum. Rules of
 // vector_math.h apply.
 //
-// I provides T, FromBytes(p) (the 4 bytes of each lane), Codes(p) (a byte a
+// I provides T, FromBytes(p) (the 4 bytes of each lane), Store, Codes(p) (a byte a
 // lane), Set4(p) (4 operands in every lane), ToFloat, and
 //   Start(offset), Dot8(sum, weights, operands):
 //       from Start on, Dot8 of a group gives the sum of (q - 128) * operand;
@@ -25,83 +25,32 @@ namespace {
 template <class V, class I, class Format, int kPanelVectors, int kRowsAtOnce>
 struct QuantizedCore {
   using GatedOut = float;
+  using ManyRows = void;
+  static constexpr bool kStages = false;
   static constexpr int kMaxRows = kRowsAtOnce;
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
-  static constexpr int64_t kGroup = Format::kGroup;
   static constexpr int64_t kHeadBytes = kCols * Format::kHeadBytes;
+  static constexpr int64_t kGroup = Format::kGroup;
   static constexpr int64_t kGroupBytes = kCols * Format::kColumnBytes;
-  static constexpr bool kIsInt4 = Format::kBits == 4;
+  static constexpr int64_t kUsedGroupBytes = kGroupBytes;
+  static constexpr int64_t kScaleLines = (kCols * Format::kScaleBytes + 63) / 64;
+  static constexpr int64_t kPrefetches = kGroup / Format::kPerLane * kCols / 16 + kScaleLines;
   static constexpr int64_t RowBytes(int64_t k) { return QuantizedRowBytes<Format>(k); }
 
-  template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
-    const char* weights = b.weights;
-    const char* prefetch = b.prefetch;
-    const float* head = reinterpret_cast<const float*>(b.head);
-    const OperandGroup* groups[kRows];
-    for (int r = 0; r < kRows; ++r) {
-      groups[r] = reinterpret_cast<const OperandGroup*>(b.a + r * b.a_stride + b.k) +
-                  b.first / Format::kGroup;
-    }
-    for (int64_t g = 0; g < b.count / Format::kGroup; ++g) {
-      const char* codes = weights + kCols * (Format::kColumnBytes - Format::kScaleBytes);
-      typename I::T sums[kRows][kVectors];
-#pragma GCC unroll 4
-      for (int c = 0; c < kVectors; ++c) {
-        typename I::T zero;
-        if constexpr (kIsInt4) zero = I::Codes(codes + kCols + c * V::kWidth);
-#pragma GCC unroll 6
-        for (int r = 0; r < kRows; ++r) {
-          if constexpr (kIsInt4) {
-            sums[r][c] = I::Start4(zero, groups[r][g].offset);
-          } else {
-            sums[r][c] = I::Start(groups[r][g].offset);
-          }
-        }
-      }
-      for (int64_t i = g * kGroup; i < (g + 1) * kGroup; i += Format::kPerLane) {
-#pragma GCC unroll 4
-        for (int c = 0; c < kCols / 16; ++c) {  // a cache line each
-          __builtin_prefetch(prefetch);
-          prefetch += b.prefetch_step;
-        }
-        typename I::T w[kVectors];
-#pragma GCC unroll 4
-        for (int c = 0; c < kVectors; ++c) w[c] = I::FromBytes(weights + c * V::kWidth * 4);
-        weights += kCols * 4;
-        if constexpr (!kIsInt4) {
-          AddProducts<kRows>(b, i, w, sums);
-        } else {
-          typename I::T half[kVectors];
-#pragma GCC unroll 4
-          for (int c = 0; c < kVectors; ++c) half[c] = I::LowNibbles(w[c]);
-          AddProducts<kRows>(b, i, half, sums);
-#pragma GCC unroll 4
-          for (int c = 0; c < kVectors; ++c) half[c] = I::HighNibbles(w[c]);
-          AddProducts<kRows>(b, i + 4, half, sums);
-        }
-      }
-      weights += kCols * Format::kScaleBytes;
-#pragma GCC unroll 4
-      for (int c = 0; c < kVectors; ++c) {
-        typename V::T scale;
-        if constexpr (kIsInt4) {
-          scale =
-              V::Mul(I::ToFloat(I::Codes(codes + c * V::kWidth)), V::Load(head + c * V::kWidth));
-        } else {
-          scale = V::LoadBf16(reinterpret_cast<const uint16_t*>(codes) + c * V::kWidth);
-        }
-#pragma GCC unroll 6
-        for (int r = 0; r < kRows; ++r) {
-          const typename V::T x = V::Mul(I::ToFloat(sums[r][c]), V::Set1(groups[r][g].scale));
-          acc[r][c] = V::Fma(x, scale, acc[r][c]);
-        }
-      }
-    }
+  // Of the row's group that starts at element `k`.
+  static STRATA_INLINE const OperandGroup* GroupOf(const Block& b, int64_t row, int64_t k) {
+    return reinterpret_cast<const OperandGroup*>(b.a + row * b.a_stride + b.k) + k / kGroup;
   }
 
-  // The products of four elements of K from i on.
+  // `kBytes` of weights are about to be used.
+  template <int64_t kBytes>
+  static STRATA_INLINE void PrefetchFor(const Block& b, const char*& at) {
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < kBytes; i += 64) Prefetch(b, at);
+  }
+
+  // sums += the products of four elements of K, from i on in the chunk.
   template <int kRows>
   static STRATA_INLINE void AddProducts(const Block& b, int64_t i,
                                         const typename I::T (&w)[kVectors],
@@ -111,9 +60,175 @@ struct QuantizedCore {
       const typename I::T x = I::Set4(b.Row<int8_t>(r) + i);
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) {
-        sums[r][c] = kIsInt4 ? I::Dot4(sums[r][c], w[c], x) : I::Dot8(sums[r][c], w[c], x);
+        sums[r][c] =
+            Format::kBits == 4 ? I::Dot4(sums[r][c], w[c], x) : I::Dot8(sums[r][c], w[c], x);
         I::Keep(sums[r][c]);
       }
+    }
+  }
+
+  // acc += sums, scaled: a group's term of column vector c.
+  template <int kRows>
+  static STRATA_INLINE void AddGroup(const Block& b, int64_t k, int c, typename V::T scale,
+                                     const typename I::T (&sums)[kRows][kVectors],
+                                     typename V::T (&acc)[kRows][kVectors]) {
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      const typename V::T x = V::Mul(I::ToFloat(sums[r][c]), V::Set1(GroupOf(b, r, k)->scale));
+      acc[r][c] = V::Fma(x, scale, acc[r][c]);
+    }
+  }
+};
+
+template <class V, class I, int kPanelVectors, int kRowsAtOnce>
+struct Int8Core : QuantizedCore<V, I, Int8Format, kPanelVectors, kRowsAtOnce> {
+  using Base = QuantizedCore<V, I, Int8Format, kPanelVectors, kRowsAtOnce>;
+  using Base::kCols;
+  using Base::kGroup;
+  static constexpr int kVectors = kPanelVectors;
+
+  template <int kRows>
+  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
+    const char* weights = b.weights;
+    const char* prefetch = b.prefetch;
+    for (int64_t first = 0; first < b.count; first += kGroup) {
+      const int64_t k = b.first + first;
+      typename I::T sums[kRows][kVectors];
+#pragma GCC unroll 6
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+        for (int c = 0; c < kVectors; ++c) sums[r][c] = I::Start(Base::GroupOf(b, r, k)->offset);
+      }
+      for (int64_t i = first; i < first + kGroup; i += 4, weights += kCols * 4) {
+        Base::template PrefetchFor<kCols * 4>(b, prefetch);
+        typename I::T w[kVectors];
+#pragma GCC unroll 4
+        for (int c = 0; c < kVectors; ++c) w[c] = I::FromBytes(weights + c * V::kWidth * 4);
+        Base::template AddProducts<kRows>(b, i, w, sums);
+      }
+      Base::template PrefetchFor<kCols * Int8Format::kScaleBytes>(b, prefetch);
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c, weights += V::kWidth * 2) {
+        const typename V::T scale = V::LoadBf16(reinterpret_cast<const uint16_t*>(weights));
+        Base::template AddGroup<kRows>(b, k, c, scale, sums, acc);
+      }
+    }
+  }
+};
+
+// What int4 weights are once unpacked: of a group, 16 q as [kGroup / 4][cols][4]
+// bytes, then [cols] scales (of the column times the code) and zeros in int32.
+template <class V, class I, int kPanelVectors, int kRowsAtOnce>
+struct StagedInt4Core : QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOnce> {
+  using Base = QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOnce>;
+  using Base::kCols;
+  using Base::kGroup;
+  static constexpr int kVectors = kPanelVectors;
+  static constexpr bool kStages = true;
+  static constexpr int64_t kUsedGroupBytes = kCols * (kGroup + 8);
+  static constexpr int64_t kPrefetches = kGroup / 4 * kCols / 16;
+
+  static void Stage(const char* head, const char* weights, int64_t count, char* out) {
+    const float* column_scales = reinterpret_cast<const float*>(head);
+    for (int64_t first = 0; first < count; first += kGroup) {
+      for (int64_t i = 0; i < kGroup; i += 8, weights += kCols * 4, out += kCols * 8) {
+        for (int c = 0; c < kCols; c += V::kWidth) {
+          const typename I::T w = I::FromBytes(weights + c * 4);
+          I::Store(out + c * 4, I::LowNibbles(w));
+          I::Store(out + (kCols + c) * 4, I::HighNibbles(w));
+        }
+      }
+      float* scales = reinterpret_cast<float*>(out);
+      for (int c = 0; c < kCols; c += V::kWidth) {
+        V::Store(scales + c, V::Mul(I::ToFloat(I::Codes(weights + c)), V::Load(column_scales + c)));
+        I::Store(out + (kCols + c) * 4, I::Codes(weights + kCols + c));
+      }
+      weights += kCols * 2;
+      out += kCols * 8;
+    }
+  }
+
+  template <int kRows>
+  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
+    const char* weights = b.weights;
+    const char* prefetch = b.prefetch;
+    for (int64_t first = 0; first < b.count; first += kGroup) {
+      const int64_t k = b.first + first;
+      const char* scales = weights + kCols * kGroup;
+      typename I::T sums[kRows][kVectors];
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c) {
+        const typename I::T zero = I::FromBytes(scales + (kCols + c * V::kWidth) * 4);
+#pragma GCC unroll 6
+        for (int r = 0; r < kRows; ++r) {
+          sums[r][c] = I::Start4(zero, Base::GroupOf(b, r, k)->offset);
+        }
+      }
+      for (int64_t i = first; i < first + kGroup; i += 4, weights += kCols * 4) {
+        Base::template PrefetchFor<kCols * 4>(b, prefetch);
+        typename I::T w[kVectors];
+#pragma GCC unroll 4
+        for (int c = 0; c < kVectors; ++c) w[c] = I::FromBytes(weights + c * V::kWidth * 4);
+        Base::template AddProducts<kRows>(b, i, w, sums);
+      }
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c) {
+        const typename V::T scale = V::Load(reinterpret_cast<const float*>(scales) + c * V::kWidth);
+        Base::template AddGroup<kRows>(b, k, c, scale, sums, acc);
+      }
+      weights += kCols * 8;
+    }
+  }
+};
+
+// Few rows: unpacked in registers, which costs less than a detour by memory.
+template <class V, class I, int kPanelVectors, int kRowsAtOnce>
+struct Int4Core : QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOnce> {
+  using Base = QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOnce>;
+  using ManyRows = StagedInt4Core<V, I, kPanelVectors, kRowsAtOnce>;
+  using Base::kCols;
+  using Base::kGroup;
+  static constexpr int kVectors = kPanelVectors;
+
+  template <int kRows>
+  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
+    const float* column_scales = reinterpret_cast<const float*>(b.head);
+    const char* weights = b.weights;
+    const char* prefetch = b.prefetch;
+    for (int64_t first = 0; first < b.count; first += kGroup) {
+      const int64_t k = b.first + first;
+      const char* codes = weights + kCols * kGroup / 2;
+      typename I::T sums[kRows][kVectors];
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c) {
+        const typename I::T zero = I::Codes(codes + kCols + c * V::kWidth);
+#pragma GCC unroll 6
+        for (int r = 0; r < kRows; ++r) {
+          sums[r][c] = I::Start4(zero, Base::GroupOf(b, r, k)->offset);
+        }
+      }
+      for (int64_t i = first; i < first + kGroup; i += 8, weights += kCols * 4) {
+        Base::template PrefetchFor<kCols * 4>(b, prefetch);
+        typename I::T w[kVectors];
+#pragma GCC unroll 4
+        for (int c = 0; c < kVectors; ++c) {
+          w[c] = I::LowNibbles(I::FromBytes(weights + c * V::kWidth * 4));
+        }
+        Base::template AddProducts<kRows>(b, i, w, sums);
+#pragma GCC unroll 4
+        for (int c = 0; c < kVectors; ++c) {
+          w[c] = I::HighNibbles(I::FromBytes(weights + c * V::kWidth * 4));
+        }
+        Base::template AddProducts<kRows>(b, i + 4, w, sums);
+      }
+      Base::template PrefetchFor<kCols * Int4Format::kScaleBytes>(b, prefetch);
+#pragma GCC unroll 4
+      for (int c = 0; c < kVectors; ++c) {
+        const typename V::T scale = V::Mul(I::ToFloat(I::Codes(codes + c * V::kWidth)),
+                                           V::Load(column_scales + c * V::kWidth));
+        Base::template AddGroup<kRows>(b, k, c, scale, sums, acc);
+      }
+      weights += kCols * 2;
     }
   }
 };
