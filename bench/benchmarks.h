@@ -3,30 +3,24 @@
 #ifndef STRATA_BENCH_BENCHMARKS_H_
 #define STRATA_BENCH_BENCHMARKS_H_
 
-#include <string>
-#include <vector>
+#include <cstdint>
 
 #include "absl/status/statusor.h"
+#include "bench/options.h"
 #include "bench/report.h"
-#include "kernels/weight_format.h"
+#include "engine/checkpoint/model_config.h"
 
 namespace strata::bench {
 
-struct Options {
-  std::string model;
-  kernels::WeightFormat weights = kernels::WeightFormat::kBF16;
-  int num_threads = 0;  // 0: one per core
-  // The model card's prompt.
-  std::string prompt = "typing import List\ndef bucket_sort(A: List):";
-  float temperature = 0;         // of the speculative rows and their baseline
-  int decode_tokens = 128;       // generated per sequence and repetition
-  int repeat = 3;                // medians are taken over this many
-  std::vector<int> exit_layers;  // empty: 1/16, 1/8, 1/4 and 1/2 of the depth
-  std::vector<int> draft_tokens = {1, 2, 4, 6};
-  std::vector<int> batch_sizes = {1, 8, 16};
+// Room in the engine, just enough for the groups that are asked for.
+struct Room {
+  int max_context = 0;    // positions of one sequence
+  int max_sequences = 1;  // running at once
+  int64_t kv_tokens = 0;  // of all of them, in whole blocks
 };
+Room RoomFor(const Options& options, const ModelConfig& config);
 
-// Loads the model and measures everything. The engine is otherwise idle.
+// Loads the model and measures what `options` asks for.
 absl::StatusOr<Report> RunBenchmarks(const Options& options);
 
 }  // namespace strata::bench

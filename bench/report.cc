@@ -5,6 +5,11 @@
 #include "nlohmann/json.hpp"
 
 namespace strata::bench {
+namespace {
+
+constexpr size_t kUnitWidth = 9;
+
+}  // namespace
 
 std::string ToTable(const Report& report) {
   std::string table = fmt::format(
@@ -12,14 +17,18 @@ std::string ToTable(const Report& report) {
       "int8\n\n",
       report.model, report.backend, report.limits.read_gb_s, report.limits.bf16_gflop_s,
       report.limits.int8_gop_s);
-  table += fmt::format("{:<22}{:>10}  {:<9}{:>10}{:>10}{:>12}{:>7}{:>9}{:>11}\n", "name", "value",
-                       "unit", "limit", "fraction", "acceptance", "tau", "speed-up", "predicted");
+  table += fmt::format("{:<22}{:>10}  {:<9}{:>10}{:>10}{:>7}{:>7}{:>12}{:>7}{:>10}{:>11}\n", "name",
+                       "value", "unit", "limit", "fraction", "bound", "GB/s", "acceptance", "tau",
+                       "speed-up", "predicted");
   for (const Row& row : report.rows) {
-    table += fmt::format("{:<22}{:>10.1f}  {:<9}", row.name, row.value, row.unit);
-    table += row.limit > 0 ? fmt::format("{:>10.1f}{:>10.2f}", row.limit, row.value / row.limit)
-                           : fmt::format("{:>20}", "");
+    table += fmt::format("{:<22}{:>10.2f}  {}", row.name, row.value, row.unit);
+    if (row.limit > 0) {
+      table += fmt::format("{:{}}{:>10.2f}{:>10.2f}", "", kUnitWidth - row.unit.size(), row.limit,
+                           row.value / row.limit);
+    }
+    if (row.beside) table += fmt::format("{:>7}{:>7.1f}", row.bound, row.beside->read_gb_s);
     if (row.speculative) {
-      table += fmt::format("{:>12.3f}{:>7.2f}{:>9.2f}{:>11.2f}", row.speculative->acceptance_rate,
+      table += fmt::format("{:>26.3f}{:>7.2f}{:>10.2f}{:>11.2f}", row.speculative->acceptance_rate,
                            row.speculative->tokens_per_round, row.speculative->speedup,
                            row.speculative->predicted_speedup);
     }
@@ -41,6 +50,11 @@ std::string ToJson(const Report& report) {
     if (row.limit > 0) {
       result["limit"] = row.limit;
       result["fraction"] = row.value / row.limit;
+    }
+    if (row.beside) {
+      result["bound"] = row.bound;
+      result["read_gb_s"] = row.beside->read_gb_s;
+      result["dot_gop_s"] = row.beside->dot_gop_s;
     }
     if (row.speculative) {
       result["acceptance_rate"] = row.speculative->acceptance_rate;

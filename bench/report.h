@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "bench/model_cost.h"
+
 namespace strata::bench {
 
 // What the machine can do at best, measured in the same run.
@@ -27,9 +29,11 @@ struct Speculative {
 struct Row {
   std::string name;
   double value = 0;
-  std::string unit;
-  double limit = 0;  // in the same unit; 0: none known
-  std::optional<Speculative> speculative;
+  std::string unit = {};
+  double limit = 0;  // in the same unit; 0: none known. Of memory: what weights and KV pool take
+  std::string bound = {};                   // what sets the limit, "read" or "dot"; empty: neither
+  std::optional<MachineRates> beside = {};  // medians, measured before each repetition
+  std::optional<Speculative> speculative = {};
 };
 
 struct Report {
@@ -41,8 +45,9 @@ struct Report {
 
 std::string ToTable(const Report& report);
 // {"model", "backend", "limits": {"read_gb_s", "bf16_gflop_s", "int8_gop_s"},
-//  "results": [{"name", "value", "unit", "limit", "fraction", ...}]}; speculative rows also have
-// "acceptance_rate", "tokens_per_round", "draft_cost", "speedup", "predicted_speedup".
+//  "results": [{"name", "value", "unit", "limit", "fraction", ...}]}; prefill and decode rows also
+// have "bound", "read_gb_s", "dot_gop_s", speculative ones "acceptance_rate", "tokens_per_round",
+// "draft_cost", "speedup", "predicted_speedup".
 std::string ToJson(const Report& report);
 
 }  // namespace strata::bench

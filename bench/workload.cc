@@ -64,8 +64,6 @@ class TimingSink final : public TokenSink {
   std::optional<absl::Status> status_;
 };
 
-double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
 }  // namespace
 
 void RoundTotals::OnRound(const RoundReport& report) {

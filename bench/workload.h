@@ -3,6 +3,7 @@
 #ifndef STRATA_BENCH_WORKLOAD_H_
 #define STRATA_BENCH_WORKLOAD_H_
 
+#include <chrono>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -29,6 +30,8 @@ class RoundTotals final : public EngineObserver {
   RoundReport totals_;
   int num_rounds_ = 0;
 };
+
+inline double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 struct Measurement {
   double prefill_seconds = 0;    // first submit to the last request's first token
