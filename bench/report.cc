@@ -21,7 +21,9 @@ std::string ToTable(const Report& report) {
                        "value", "unit", "limit", "fraction", "bound", "GB/s", "acceptance", "tau",
                        "speed-up", "predicted");
   for (const Row& row : report.rows) {
-    table += fmt::format("{:<22}{:>10.2f}  {}", row.name, row.value, row.unit);
+    // Five digits, which a difference in quality needs.
+    const int decimals = row.value < 10 ? 4 : 2;
+    table += fmt::format("{:<22}{:>10.{}f}  {}", row.name, row.value, decimals, row.unit);
     if (row.limit > 0) {
       table += fmt::format("{:{}}{:>10.2f}{:>10.2f}", "", kUnitWidth - row.unit.size(), row.limit,
                            row.value / row.limit);
