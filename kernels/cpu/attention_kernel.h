@@ -12,8 +12,6 @@
 namespace strata::kernels {
 namespace {
 
-constexpr int kTileTokens = 16;
-constexpr int kMaxHeadDim = 256;
 constexpr int kHeadsAtOnce = 4;
 
 // Keys of dimensions 2 i and 2 i + 1, tokens [first, first + kWidth).

@@ -6,6 +6,7 @@
 #include "kernels/cpu/attention_kernel.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
+#include "kernels/cpu/rope_kernel.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace strata::kernels {
@@ -50,6 +51,20 @@ struct Vec8 {
     const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     *even = _mm256_castsi256_ps(_mm256_slli_epi32(raw, 16));
     *odd = _mm256_castsi256_ps(_mm256_and_si256(raw, _mm256_set1_epi32(-65536)));
+  }
+  // Round to nearest even as F32ToBf16 does, NaN included.
+  static void StoreBf16(uint16_t* p, T v) {
+    const __m256i bits = _mm256_castps_si256(v);
+    const __m256i high = _mm256_srli_epi32(bits, 16);
+    const __m256i lsb = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    const __m256i bias = _mm256_add_epi32(lsb, _mm256_set1_epi32(0x7fff));
+    const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, bias), 16);
+    const __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    const __m256i result = _mm256_blendv_epi8(rounded, quiet, nan);
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(p),
+        _mm_packus_epi32(_mm256_castsi256_si128(result), _mm256_extracti128_si256(result, 1)));
   }
 };
 
@@ -127,6 +142,7 @@ constexpr KernelTable kF32 = {
     &GatedMatMul<false>,
     &RmsNormRows<Vec8, float>,
     &Attend<Vec8, float, float>,
+    &RopeAndAppendKv<Vec8, float>,
 };
 constexpr KernelTable kBf16 = {
     "avx2",
@@ -137,6 +153,7 @@ constexpr KernelTable kBf16 = {
     &GatedMatMul<true>,
     &RmsNormRows<Vec8, float>,
     &Attend<Vec8, uint16_t, float>,
+    &RopeAndAppendKv<Vec8, uint16_t>,
 };
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, &Int8Ops};
 

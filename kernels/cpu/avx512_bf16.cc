@@ -13,6 +13,7 @@
 #include "kernels/cpu/attention_kernel.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
+#include "kernels/cpu/rope_kernel.h"
 #include "kernels/cpu/vec16.h"
 #include "kernels/cpu/vector_math.h"
 
@@ -137,6 +138,7 @@ constexpr KernelTable kDot = {
     &Run<DotCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,
     &Attend<Vec16, uint16_t, uint16_t>,
+    &RopeAndAppendKv<Vec16, uint16_t>,
 };
 constexpr KernelTable kFma = {
     "avx512_bf16",
@@ -147,6 +149,7 @@ constexpr KernelTable kFma = {
     &Run<FmaCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,
     &Attend<Vec16, uint16_t, uint16_t>,
+    &RopeAndAppendKv<Vec16, uint16_t>,
 };
 constexpr ProbeTable kProbes = {nullptr, &Bf16Flops, nullptr};
 

@@ -143,39 +143,28 @@ void CpuBackend::GatedMatMul(ConstTensorView a, const Matrix& w, TensorView out)
   RunMatMul(kernels_.gated_mat_mul, a, w, /*add=*/false, out);
 }
 
-// x [head_dim], in place; cos and sin [head_dim / 2].
-void Rotate(float* x, int64_t head_dim, const float* cos, const float* sin) {
-  const int64_t half = head_dim / 2;
-  for (int64_t i = 0; i < half; ++i) {
-    const float a = x[i];
-    const float b = x[i + half];
-    x[i] = a * cos[i] - b * sin[i];
-    x[i + half] = b * cos[i] + a * sin[i];
-  }
-}
-
 void CpuBackend::RopeAndAppendKv(TensorView qkv, const AttentionShape& shape, const RopeTable& rope,
                                  KvCache& kv, int layer) {
   auto& tiles = static_cast<KvTiles&>(kv);
   const int64_t d = shape.head_dim;
   const int64_t group = shape.num_heads / shape.num_kv_heads;
-  // Split by KV head: neighbouring positions share cache lines of a key tile.
+  const auto append = [&](int64_t row, int head) {
+    const int64_t position = positions_[row];
+    float* queries = qkv.as<float>() + row * qkv.cols;
+    float* keys = queries + shape.num_heads * d;
+    const float* values = keys + shape.num_kv_heads * d;
+    const int block = BlocksOf(row)[position / kKvBlockTokens];
+    kernels_.rope_and_append_kv({queries + head * group * d, keys + head * d, values + head * d,
+                                 group, d, rope.cos + position * (d / 2),
+                                 rope.sin + position * (d / 2), tiles.Tile(layer, block, head),
+                                 position % kKvBlockTokens});
+  };
+  // By rows, and in contiguous ranges, since neighbouring positions share cache
+  // lines of a key tile.
   const bool serial = qkv.rows * qkv.cols < kSerialElements;
-  pool_.ParallelFor(shape.num_kv_heads, serial, [&](int64_t begin, int64_t end) {
-    for (int64_t row = 0; row < qkv.rows; ++row) {
-      const int64_t position = positions_[row];
-      const float* cos = rope.cos + position * (d / 2);
-      const float* sin = rope.sin + position * (d / 2);
-      float* queries = qkv.as<float>() + row * qkv.cols;
-      float* keys = queries + shape.num_heads * d;
-      const float* values = keys + shape.num_kv_heads * d;
-      const int block = BlocksOf(row)[position / kKvBlockTokens];
-      for (int64_t h = begin; h < end; ++h) {
-        for (int64_t g = 0; g < group; ++g) Rotate(queries + (h * group + g) * d, d, cos, sin);
-        Rotate(keys + h * d, d, cos, sin);
-        tiles.Write(layer, block, static_cast<int>(position % kKvBlockTokens), static_cast<int>(h),
-                    keys + h * d, values + h * d);
-      }
+  pool_.ParallelFor(qkv.rows * shape.num_kv_heads, serial, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      append(i / shape.num_kv_heads, static_cast<int>(i % shape.num_kv_heads));
     }
   });
 }

@@ -7,6 +7,7 @@
 #include "kernels/cpu/attention_kernel.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
+#include "kernels/cpu/rope_kernel.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace strata::kernels {
@@ -50,6 +51,14 @@ struct Vec4 {
     __builtin_memcpy(&w, p, sizeof(w));
     *even = (T)(w << 16);
     *odd = (T)(w & 0xffff0000u);
+  }
+  // Round to nearest even as F32ToBf16 does, NaN included.
+  static void StoreBf16(uint16_t* p, T v) {
+    const Words bits = (Words)v;
+    const Words high = bits >> 16;
+    const Words rounded = (bits + 0x7fffu + (high & 1u)) >> 16;
+    const Words result = v == v ? rounded : high | 0x40u;
+    for (int i = 0; i < kWidth; ++i) p[i] = static_cast<uint16_t>(result[i]);
   }
 };
 
@@ -106,6 +115,7 @@ constexpr KernelTable kF32 = {
     &GatedMatMul<false>,
     &RmsNormRows<Vec4, float>,
     &Attend<Vec4, float, float>,
+    &RopeAndAppendKv<Vec4, float>,
 };
 constexpr KernelTable kBf16 = {
     "generic",
@@ -116,6 +126,7 @@ constexpr KernelTable kBf16 = {
     &GatedMatMul<true>,
     &RmsNormRows<Vec4, float>,
     &Attend<Vec4, uint16_t, float>,
+    &RopeAndAppendKv<Vec4, uint16_t>,
 };
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, nullptr};
 

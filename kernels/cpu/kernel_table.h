@@ -40,6 +40,9 @@ struct RmsNormTask {
   void* out;       // operand [rows, hidden]
 };
 
+constexpr int kTileTokens = 16;  // positions of a KV block
+constexpr int kMaxHeadDim = 256;
+
 // One row and one KV head: the query heads that share the KV head.
 //
 // Key/value tile of one block and head, in the weight type T; the K part is
@@ -48,13 +51,27 @@ struct RmsNormTask {
 struct AttentionTask {
   const float* queries;  // [group, head_dim], rotated
   int64_t group;
-  int64_t head_dim;      // a multiple of 16, at most 256
+  int64_t head_dim;      // a multiple of 16, at most kMaxHeadDim
   const void* kv;        // tile of block 0 in this layer and head
   int64_t block_stride;  // bytes from a block's tile to the next block's
   const int32_t* block_table;
   int64_t position;  // attends to [0, position]
   float scale;
   void* out;  // operand [group, head_dim]
+};
+
+// One row and one KV head: rotates its key and the queries that share it, then
+// writes key and value into the tile.
+struct RopeTask {
+  float* queries;      // [group, head_dim], in place
+  float* key;          // [head_dim], in place
+  const float* value;  // [head_dim]
+  int64_t group;
+  int64_t head_dim;
+  const float* cos;  // [head_dim / 2]
+  const float* sin;
+  void* tile;    // of the position's block and KV head, as above
+  int64_t slot;  // of the position in its block
 };
 
 struct KernelTable {
@@ -66,6 +83,7 @@ struct KernelTable {
   void (*gated_mat_mul)(const MatMulTask& task);
   void (*rms_norm)(const RmsNormTask& task);
   void (*attention)(const AttentionTask& task);
+  void (*rope_and_append_kv)(const RopeTask& task);
 };
 
 // Loops that show what the hardware can do at best (limits.h). Each returns

@@ -1,6 +1,7 @@
 // RopeAndAppendKv and PagedAttention.
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <tuple>
@@ -74,9 +75,10 @@ class Attention : public BackendTest {
     }
   }
 
-  const float* Qkv(At at) const {
+  float* Qkv(At at) {
     return &qkv_[(int64_t{at.sequence} * kMaxPositions + at.position) * row_size_];
   }
+  const float* Qkv(At at) const { return const_cast<Attention*>(this)->Qkv(at); }
   RopeTable rope() const { return {rope_[0].view().as<float>(), rope_[1].view().as<float>()}; }
 
   void Begin(const std::vector<At>& rows) {
@@ -268,6 +270,23 @@ TEST_P(Attention, ResultDoesNotDependOnThreads) {
     if (expected.empty()) expected = got;
     ASSERT_EQ(got, expected) << threads << " threads";
   }
+}
+
+// A position that attends to itself only gives its value as the cache holds it.
+TEST_P(Attention, CacheRoundsToNearestEven) {
+  UseShape({1, 1, 16});
+  float* value = Qkv({0, 0}) + 2 * 16;
+  std::fill_n(value, 16, 1.0f);
+  value[1] = 1.0f + 0x1p-8f;             // bf16: tie between 1 and 1 + 2^-7: to 1
+  value[2] = 1.0f + 0x3p-8f;             // tie: to 1 + 2^-6
+  value[3] = 1.0f + 0x1p-8f + 0x1p-20f;  // above the tie
+  value[4] = -(1.0f + 0x1p-8f);
+  value[15] = -0.25f;
+  const std::vector<float> got = Step({{0, 0}})[0];
+  EXPECT_EQ(got, Rounded({value, value + 16}, weight_dtype()));
+  std::fill_n(value, 16, std::bit_cast<float>(0x7fffffffu));  // a NaN that rounding up would lose
+  const std::vector<float> nan = Step({{0, 0}})[0];
+  for (const float element : nan) EXPECT_TRUE(std::isnan(element));
 }
 
 TEST_P(Attention, ResultDoesNotDependOnWhichBlocksAreUsed) {
