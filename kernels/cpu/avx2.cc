@@ -14,6 +14,8 @@ namespace {
 
 struct Vec8 {
   static constexpr int kWidth = 8;
+  static constexpr int kQueriesAtOnce = 6;
+  static constexpr int kVectorsAtOnce = 2;
   using T = __m256;
 
   static T Load(const float* p) { return _mm256_loadu_ps(p); }
@@ -142,6 +144,8 @@ constexpr KernelTable kF32 = {
     &GatedMatMul<false>,
     &RmsNormRows<Vec8, float>,
     &Attend<Vec8, float, float>,
+    &AttendPartition<Vec8, float>,
+    &MergePartitions<Vec8, float>,
     &RopeAndAppendKv<Vec8, float>,
 };
 constexpr KernelTable kBf16 = {
@@ -153,6 +157,8 @@ constexpr KernelTable kBf16 = {
     &GatedMatMul<true>,
     &RmsNormRows<Vec8, float>,
     &Attend<Vec8, uint16_t, float>,
+    &AttendPartition<Vec8, uint16_t>,
+    &MergePartitions<Vec8, float>,
     &RopeAndAppendKv<Vec8, uint16_t>,
 };
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, &Int8Ops};

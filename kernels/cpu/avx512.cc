@@ -57,6 +57,8 @@ constexpr KernelTable kF32 = {
     &GatedMatMul,
     &RmsNormRows<Vec16, float>,
     &Attend<Vec16, float, float>,
+    &AttendPartition<Vec16, float>,
+    &MergePartitions<Vec16, float>,
     &RopeAndAppendKv<Vec16, float>,
 };
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, nullptr};

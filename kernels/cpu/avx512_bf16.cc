@@ -138,6 +138,8 @@ constexpr KernelTable kDot = {
     &Run<DotCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,
     &Attend<Vec16, uint16_t, uint16_t>,
+    &AttendPartition<Vec16, uint16_t>,
+    &MergePartitions<Vec16, uint16_t>,
     &RopeAndAppendKv<Vec16, uint16_t>,
 };
 constexpr KernelTable kFma = {
@@ -149,6 +151,8 @@ constexpr KernelTable kFma = {
     &Run<FmaCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,
     &Attend<Vec16, uint16_t, uint16_t>,
+    &AttendPartition<Vec16, uint16_t>,
+    &MergePartitions<Vec16, uint16_t>,
     &RopeAndAppendKv<Vec16, uint16_t>,
 };
 constexpr ProbeTable kProbes = {nullptr, &Bf16Flops, nullptr};

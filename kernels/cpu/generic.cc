@@ -18,6 +18,8 @@ typedef uint32_t Words __attribute__((vector_size(16)));
 
 struct Vec4 {
   static constexpr int kWidth = 4;
+  static constexpr int kQueriesAtOnce = 4;
+  static constexpr int kVectorsAtOnce = 2;
   using T = Floats;
 
   static T Load(const float* p) {
@@ -115,6 +117,8 @@ constexpr KernelTable kF32 = {
     &GatedMatMul<false>,
     &RmsNormRows<Vec4, float>,
     &Attend<Vec4, float, float>,
+    &AttendPartition<Vec4, float>,
+    &MergePartitions<Vec4, float>,
     &RopeAndAppendKv<Vec4, float>,
 };
 constexpr KernelTable kBf16 = {
@@ -126,6 +130,8 @@ constexpr KernelTable kBf16 = {
     &GatedMatMul<true>,
     &RmsNormRows<Vec4, float>,
     &Attend<Vec4, uint16_t, float>,
+    &AttendPartition<Vec4, uint16_t>,
+    &MergePartitions<Vec4, float>,
     &RopeAndAppendKv<Vec4, uint16_t>,
 };
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, nullptr};
