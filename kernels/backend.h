@@ -13,7 +13,8 @@
 // row depend only on that row's own inputs (and, for attention, the KV of its
 // own sequence at positions <= its own), never on how many rows are computed
 // with it, on their order or on the number of threads. So sums run over K in
-// one fixed order, and attention walks a sequence's KV in order of position.
+// one fixed order, and attention walks a sequence's KV in order of position: if
+// it is cut into parts, then at fixed positions, and they are merged in order.
 // Everything the engine promises about equal tokens rests on this.
 //
 // Thread rule. A Backend and what it made are used from one thread at a time.

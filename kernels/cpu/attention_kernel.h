@@ -1,183 +1,148 @@
-// Paged attention of one row and one KV head over a vector type V: walks the
-// KV blocks in order of position with an online softmax in f32, so a row's
-// result depends on nothing but its own past. Rules of vector_math.h apply.
+// Paged attention over a vector type V: the queries of a few rows and one KV
+// head walk their sequence's KV together. Rules of vector_math.h apply.
+//
+// A query goes the same way whoever walks beside it, so its bits depend on
+// nothing but its own past:
+//   partitions of kPartitionTokens, each with a softmax of its own, are merged
+//   in order of position;
+//     a partition's spans of kSpanTokens each update its online softmax once;
+//       in a span a score is one chain over the dimensions, and a dimension of
+//       the output one chain over the tokens.
+// All these bounds are positions. Walking together shares the reading only.
 
 #ifndef STRATA_KERNELS_CPU_ATTENTION_KERNEL_H_
 #define STRATA_KERNELS_CPU_ATTENTION_KERNEL_H_
 
-#include <float.h>
-
+#include "kernels/cpu/attention_span.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace strata::kernels {
 namespace {
 
-constexpr int kTileTokens = 16;
-constexpr int kMaxHeadDim = 256;
-constexpr int kHeadsAtOnce = 4;
+static_assert(kPartitionTokens % kSpanTokens == 0);
 
-// Keys of dimensions 2 i and 2 i + 1, tokens [first, first + kWidth).
 template <class V>
-STRATA_INLINE void LoadKeyPairs(const float* k, int64_t i, int64_t first, typename V::T* even,
-                                typename V::T* odd) {
-  *even = V::Load(k + 2 * i * kTileTokens + first);
-  *odd = V::Load(k + (2 * i + 1) * kTileTokens + first);
+STRATA_INLINE void Clear(Partial s, int64_t d) {
+  s.max() = -FLT_MAX;
+  s.sum() = 0.0f;
+  for (int64_t j = 0; j < d; j += V::kWidth) V::Store(s.acc() + j, V::Set1(0.0f));
 }
+
+// Adds what a later partition has gathered.
 template <class V>
-STRATA_INLINE void LoadKeyPairs(const uint16_t* k, int64_t i, int64_t first, typename V::T* even,
-                                typename V::T* odd) {
-  V::LoadBf16Pairs(k + 2 * (i * kTileTokens + first), even, odd);
+STRATA_INLINE void Merge(Partial part, int64_t d, Partial total) {
+  const float max = part.max() > total.max() ? part.max() : total.max();
+  alignas(64) float old_scale[V::kWidth];
+  alignas(64) float scale[V::kWidth];
+  V::Store(old_scale, Exp<V>(V::Set1(total.max() - max)));
+  V::Store(scale, Exp<V>(V::Set1(part.max() - max)));
+  total.max() = max;
+  total.sum() = total.sum() * old_scale[0] + part.sum() * scale[0];
+  for (int64_t j = 0; j < d; j += V::kWidth) {
+    const typename V::T old = V::Mul(V::Load(total.acc() + j), V::Load(old_scale));
+    V::Store(total.acc() + j, V::Fma(V::Load(part.acc() + j), V::Load(scale), old));
+  }
 }
 
-// The query heads that pass over the KV together, and their running softmax.
-template <int kHeads>
-struct SoftmaxState {
-  alignas(64) float q[kHeads][kMaxHeadDim];    // scaled queries
-  alignas(64) float acc[kHeads][kMaxHeadDim];  // sum of p * V
-  alignas(64) float p[kHeads][kTileTokens];    // scores, then weights of one block
-  float max[kHeads];
-  float sum[kHeads];
-  float rescale[kHeads];
-};
+// Writes query n of the task's [rows, group].
+template <class V, class Operand>
+STRATA_INLINE void Finish(const AttentionTask& t, int64_t n, Partial total) {
+  const int64_t row = n / t.group;
+  Operand* out = static_cast<Operand*>(t.out) + row * t.out_stride + n % t.group * t.head_dim;
+  for (int64_t j = 0; j < t.head_dim; j += V::kWidth) {
+    StoreAny<V>(out + j, V::Div(V::Load(total.acc() + j), V::Set1(total.sum())));
+  }
+}
 
-// s.p = q K^T for the 16 tokens of a tile, in two chains (even and odd
-// dimensions) per token.
-template <class V, class Kv, int kHeads>
-STRATA_INLINE void Scores(const Kv* k_tile, int64_t head_dim, SoftmaxState<kHeads>& s) {
-  for (int first = 0; first < kTileTokens; first += V::kWidth) {
-    typename V::T even_sum[kHeads];
-    typename V::T odd_sum[kHeads];
-#pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) even_sum[h] = odd_sum[h] = V::Set1(0.0f);
-    for (int64_t i = 0; i < head_dim / 2; ++i) {
-      typename V::T even;
-      typename V::T odd;
-      LoadKeyPairs<V>(k_tile, i, first, &even, &odd);
-#pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) {
-        even_sum[h] = V::Fma(even, V::Set1(s.q[h][2 * i]), even_sum[h]);
-        odd_sum[h] = V::Fma(odd, V::Set1(s.q[h][2 * i + 1]), odd_sum[h]);
-      }
+// Queries [first, first + count) of the task's [rows, group].
+template <class V>
+void BeginWalk(const AttentionTask& t, int64_t first, int64_t count, float* partials, Walk& w) {
+  w.count = count;
+  w.head_dim = t.head_dim;
+  w.end = 0;
+  w.partials = partials;
+  for (int64_t n = 0; n < count; ++n) {
+    const int64_t row = (first + n) / t.group;
+    const float* q = t.queries + row * t.query_stride + (first + n) % t.group * t.head_dim;
+    for (int64_t j = 0; j < t.head_dim; j += V::kWidth) {
+      V::Store(w.q[n] + j, V::Mul(V::Load(q + j), V::Set1(t.scale)));
     }
-#pragma GCC unroll 4
-    for (int h = 0; h < kHeads; ++h) V::Store(s.p[h] + first, V::Add(even_sum[h], odd_sum[h]));
+    w.limits[n] = int64_t{t.positions[row]} + 1;
+    w.end = Most(w.end, w.limits[n]);
   }
 }
 
-// Scores of one head become weights; its max and sum move on. Only the first
-// `count` tokens exist: whatever the others' slots hold is overwritten.
-template <class V, int kHeads>
-STRATA_INLINE void UpdateSoftmax(int h, int64_t count, SoftmaxState<kHeads>& s) {
-  float* p = s.p[h];
-  for (int64_t t = count; t < kTileTokens; ++t) p[t] = -FLT_MAX;
-  typename V::T top = V::Set1(s.max[h]);
-  for (int c = 0; c < kTileTokens; c += V::kWidth) top = V::Max(top, V::Load(p + c));
-  const float max = V::ReduceMax(top);
-  for (int c = 0; c < kTileTokens; c += V::kWidth) {
-    V::Store(p + c, Exp<V>(V::Sub(V::Load(p + c), V::Set1(max))));
-  }
-  for (int64_t t = count; t < kTileTokens; ++t) p[t] = 0.0f;
-  typename V::T total = V::Load(p);
-  for (int c = V::kWidth; c < kTileTokens; c += V::kWidth) total = V::Add(total, V::Load(p + c));
-  alignas(64) float rescale[V::kWidth];
-  V::Store(rescale, Exp<V>(V::Set1(s.max[h] - max)));
-  s.rescale[h] = rescale[0];
-  s.sum[h] = s.sum[h] * rescale[0] + V::ReduceAdd(total);
-  s.max[h] = max;
-}
-
-// acc = acc * rescale + p V for dimensions [first, first + kVectors * kWidth).
-template <class V, class Kv, int kHeads, int kVectors>
-STRATA_INLINE void MixColumns(const Kv* v_tile, int64_t head_dim, int64_t count, int64_t first,
-                              SoftmaxState<kHeads>& s) {
-  typename V::T sum[kHeads][kVectors];
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kVectors; ++c) {
-      sum[h][c] = V::Mul(V::Load(s.acc[h] + first + c * V::kWidth), V::Set1(s.rescale[h]));
+// Over positions [begin, end), which lie in one partition.
+template <class V, class Kv>
+void WalkPartition(const AttentionTask& t, int64_t begin, int64_t end, Walk& w) {
+  const auto tile_at = [&](int64_t tile) {
+    const int64_t block = t.block_table[tile];
+    return reinterpret_cast<const Kv*>(static_cast<const char*>(t.kv) + block * t.block_stride);
+  };
+  const int64_t values_at = kTileTokens * t.head_dim;
+  const int64_t last_tile = (w.end - 1) / kTileTokens;
+  for (int64_t n = 0; n < w.count; ++n) Clear<V>(w.partial(n), t.head_dim);
+  for (w.start = begin; w.start < end; w.start += kSpanTokens) {
+    Tiles<Kv, Kv> keys = {};
+    Tiles<Kv, Kv> values = {};
+    for (int64_t j = 0; j < kSpanTiles; ++j) {
+      const int64_t tile = w.start / kTileTokens + j;
+      keys.next[j] = tile_at(Least(tile + kSpanTiles, last_tile));
+      values.next[j] = keys.next[j] + values_at;
+      if (tile * kTileTokens >= end) continue;
+      keys.at[j] = tile_at(tile);
+      values.at[j] = keys.at[j] + values_at;
     }
-  }
-  for (int64_t t = 0; t < count; ++t) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kVectors; ++c) {
-      const typename V::T v = LoadAny<V>(v_tile + t * head_dim + first + c * V::kWidth);
-#pragma GCC unroll 4
-      for (int h = 0; h < kHeads; ++h) sum[h][c] = V::Fma(V::Set1(s.p[h][t]), v, sum[h][c]);
-    }
-  }
-#pragma GCC unroll 4
-  for (int h = 0; h < kHeads; ++h) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kVectors; ++c) V::Store(s.acc[h] + first + c * V::kWidth, sum[h][c]);
-  }
-}
-
-template <class V, class Kv, int kHeads>
-STRATA_INLINE void MixValues(const Kv* v_tile, int64_t head_dim, int64_t count,
-                             SoftmaxState<kHeads>& s) {
-  // As many independent sums as the registers hold without spilling.
-  constexpr int kVectors = kHeads >= 4 ? 2 : 4;
-  int64_t j = 0;
-  for (; j + kVectors * V::kWidth <= head_dim; j += kVectors * V::kWidth) {
-    MixColumns<V, Kv, kHeads, kVectors>(v_tile, head_dim, count, j, s);
-  }
-  for (; j < head_dim; j += V::kWidth) {
-    MixColumns<V, Kv, kHeads, 1>(v_tile, head_dim, count, j, s);
-  }
-}
-
-inline void PrefetchTile(const char* tile, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(tile + i);
-}
-
-// Query heads [first, first + kHeads) of the task.
-template <class V, class Kv, class Operand, int kHeads>
-__attribute__((noinline)) void AttendHeads(const AttentionTask& t, int64_t first) {
-  SoftmaxState<kHeads> s;
-  const int64_t d = t.head_dim;
-  for (int h = 0; h < kHeads; ++h) {
-    for (int64_t j = 0; j < d; j += V::kWidth) {
-      const typename V::T q = V::Load(t.queries + (first + h) * d + j);
-      V::Store(s.q[h] + j, V::Mul(q, V::Set1(t.scale)));
-      V::Store(s.acc[h] + j, V::Set1(0.0f));
-    }
-    s.max[h] = -FLT_MAX;
-    s.sum[h] = 0.0f;
-  }
-  const char* kv = static_cast<const char*>(t.kv);
-  const int64_t tile_bytes = 2 * kTileTokens * d * static_cast<int64_t>(sizeof(Kv));
-  const int64_t last = t.position / kTileTokens;
-  for (int64_t block = 0; block <= last; ++block) {
-    const char* tile = kv + t.block_table[block] * t.block_stride;
-    if (block < last) PrefetchTile(kv + t.block_table[block + 1] * t.block_stride, tile_bytes);
-    const Kv* k_tile = reinterpret_cast<const Kv*>(tile);
-    const int64_t count = block < last ? kTileTokens : t.position % kTileTokens + 1;
-    Scores<V>(k_tile, d, s);
-    for (int h = 0; h < kHeads; ++h) UpdateSoftmax<V>(h, count, s);
-    MixValues<V>(k_tile + kTileTokens * d, d, count, s);
-  }
-  Operand* out = static_cast<Operand*>(t.out) + first * d;
-  for (int h = 0; h < kHeads; ++h) {
-    for (int64_t j = 0; j < d; j += V::kWidth) {
-      StoreAny<V>(out + h * d + j, V::Div(V::Load(s.acc[h] + j), V::Set1(s.sum[h])));
-    }
+    RunHalf<V, KeysHalf>(keys, w);
+    RunHalf<V, ValuesHalf>(values, w);
   }
 }
 
 template <class V, class Kv, class Operand>
 void Attend(const AttentionTask& t) {
-  int64_t h = 0;
-  for (; h + kHeadsAtOnce <= t.group; h += kHeadsAtOnce) {
-    AttendHeads<V, Kv, Operand, kHeadsAtOnce>(t, h);
+  const int64_t d = t.head_dim;
+  const int64_t queries = t.rows * t.group;
+  alignas(64) float parts[kMaxQueries * PartialFloats(kMaxHeadDim)];
+  alignas(64) float totals[kMaxQueries * PartialFloats(kMaxHeadDim)];
+  const auto total = [&](int64_t n) { return Partial{totals + n * PartialFloats(d)}; };
+  Walk w;
+  for (int64_t first = 0; first < queries; first += kMaxQueries) {
+    BeginWalk<V>(t, first, Least(queries - first, kMaxQueries), parts, w);
+    for (int64_t n = 0; n < w.count; ++n) Clear<V>(total(n), d);
+    for (int64_t begin = 0; begin < w.end; begin += kPartitionTokens) {
+      WalkPartition<V, Kv>(t, begin, Least(w.end, begin + kPartitionTokens), w);
+      for (int64_t n = 0; n < w.count; ++n) {
+        if (begin < w.limits[n]) Merge<V>(w.partial(n), d, total(n));
+      }
+    }
+    for (int64_t n = 0; n < w.count; ++n) Finish<V, Operand>(t, first + n, total(n));
   }
-  switch (t.group - h) {
-    case 3:
-      return AttendHeads<V, Kv, Operand, 3>(t, h);
-    case 2:
-      return AttendHeads<V, Kv, Operand, 2>(t, h);
-    case 1:
-      return AttendHeads<V, Kv, Operand, 1>(t, h);
+}
+
+template <class V, class Kv>
+void AttendPartition(const AttentionTask& t, int64_t partition, float* partials) {
+  const int64_t queries = t.rows * t.group;
+  const int64_t begin = partition * kPartitionTokens;
+  Walk w;
+  for (int64_t first = 0; first < queries; first += kMaxQueries) {
+    BeginWalk<V>(t, first, Least(queries - first, kMaxQueries),
+                 partials + (partition * queries + first) * PartialFloats(t.head_dim), w);
+    w.end = Least(w.end, begin + kPartitionTokens);
+    WalkPartition<V, Kv>(t, begin, w.end, w);
+  }
+}
+
+template <class V, class Operand>
+void MergePartitions(const AttentionTask& t, float* partials) {
+  const int64_t d = t.head_dim;
+  const int64_t queries = t.rows * t.group;
+  alignas(64) float total[PartialFloats(kMaxHeadDim)];
+  for (int64_t n = 0; n < queries; ++n) {
+    Clear<V>({total}, d);
+    for (int64_t p = 0; p <= t.positions[n / t.group] / kPartitionTokens; ++p) {
+      Merge<V>({partials + (p * queries + n) * PartialFloats(d)}, d, {total});
+    }
+    Finish<V, Operand>(t, n, {total});
   }
 }
 

@@ -7,6 +7,7 @@
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
 #include "kernels/cpu/quantized_kernel.h"
+#include "kernels/cpu/rope_kernel.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace strata::kernels {
@@ -14,6 +15,8 @@ namespace {
 
 struct Vec8 {
   static constexpr int kWidth = 8;
+  static constexpr int kQueriesAtOnce = 6;
+  static constexpr int kVectorsAtOnce = 2;
   using T = __m256;
 
   static T Load(const float* p) { return _mm256_loadu_ps(p); }
@@ -57,6 +60,20 @@ struct Vec8 {
     const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     *even = _mm256_castsi256_ps(_mm256_slli_epi32(raw, 16));
     *odd = _mm256_castsi256_ps(_mm256_and_si256(raw, _mm256_set1_epi32(-65536)));
+  }
+  // Round to nearest even as F32ToBf16 does, NaN included.
+  static void StoreBf16(uint16_t* p, T v) {
+    const __m256i bits = _mm256_castps_si256(v);
+    const __m256i high = _mm256_srli_epi32(bits, 16);
+    const __m256i lsb = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    const __m256i bias = _mm256_add_epi32(lsb, _mm256_set1_epi32(0x7fff));
+    const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, bias), 16);
+    const __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    const __m256i result = _mm256_blendv_epi8(rounded, quiet, nan);
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(p),
+        _mm_packus_epi32(_mm256_castsi256_si128(result), _mm256_extracti128_si256(result, 1)));
   }
 };
 
@@ -161,6 +178,9 @@ constexpr KernelTable Table(void (*quantize_rows)(const QuantizeTask&)) {
           &Run<Core, GatedEpilogue>,
           &RmsNormRows<Vec8, float>,
           &Attend<Vec8, Kv, float>,
+          &AttendPartition<Vec8, Kv>,
+          &MergePartitions<Vec8, float>,
+          &RopeAndAppendKv<Vec8, Kv>,
           quantize_rows};
 }
 constexpr KernelTable kF32 = Table<WeightFormat::kF32, FloatCore, float>(nullptr);

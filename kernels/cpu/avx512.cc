@@ -6,6 +6,7 @@
 #include "kernels/cpu/attention_kernel.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
+#include "kernels/cpu/rope_kernel.h"
 #include "kernels/cpu/vec16.h"
 #include "kernels/cpu/vector_math.h"
 
@@ -57,6 +58,9 @@ constexpr KernelTable kF32 = {
     &GatedMatMul,
     &RmsNormRows<Vec16, float>,
     &Attend<Vec16, float, float>,
+    &AttendPartition<Vec16, float>,
+    &MergePartitions<Vec16, float>,
+    &RopeAndAppendKv<Vec16, float>,
     /*quantize_rows=*/nullptr,
 };
 constexpr ProbeTable kProbes = {&Read, &Bf16Flops, nullptr};

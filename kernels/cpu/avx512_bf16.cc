@@ -13,6 +13,7 @@
 #include "kernels/cpu/attention_kernel.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
+#include "kernels/cpu/rope_kernel.h"
 #include "kernels/cpu/vec16.h"
 #include "kernels/cpu/vector_math.h"
 
@@ -125,6 +126,9 @@ constexpr KernelTable kDot = {
     &Run<DotCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,
     &Attend<Vec16, uint16_t, uint16_t>,
+    &AttendPartition<Vec16, uint16_t>,
+    &MergePartitions<Vec16, uint16_t>,
+    &RopeAndAppendKv<Vec16, uint16_t>,
     /*quantize_rows=*/nullptr,
 };
 constexpr KernelTable kFma = {
@@ -137,6 +141,9 @@ constexpr KernelTable kFma = {
     &Run<FmaCore, GatedEpilogue>,
     &RmsNormRows<Vec16, uint16_t>,
     &Attend<Vec16, uint16_t, uint16_t>,
+    &AttendPartition<Vec16, uint16_t>,
+    &MergePartitions<Vec16, uint16_t>,
+    &RopeAndAppendKv<Vec16, uint16_t>,
     /*quantize_rows=*/nullptr,
 };
 constexpr ProbeTable kProbes = {nullptr, &Bf16Flops, nullptr};

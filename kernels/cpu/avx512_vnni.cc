@@ -7,6 +7,7 @@
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
 #include "kernels/cpu/quantized_kernel.h"
+#include "kernels/cpu/rope_kernel.h"
 #include "kernels/cpu/vec16.h"
 #include "kernels/cpu/vector_math.h"
 
@@ -74,6 +75,9 @@ constexpr KernelTable kTable = {
     &Run<Core, GatedEpilogue>,
     &RmsNormRows<Vec16, float>,
     &Attend<Vec16, uint16_t, float>,
+    &AttendPartition<Vec16, uint16_t>,
+    &MergePartitions<Vec16, float>,
+    &RopeAndAppendKv<Vec16, uint16_t>,
     &QuantizeRows<Vec16, Format>,
 };
 constexpr ProbeTable kProbes = {nullptr, nullptr, &Int8Ops};

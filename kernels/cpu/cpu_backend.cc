@@ -1,7 +1,9 @@
 #include "kernels/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "kernels/cpu/cpu_memory.h"
 #include "kernels/cpu/dispatch.h"
@@ -18,6 +20,10 @@ namespace {
 // threads costs more than they save.
 constexpr int64_t kSerialMultiplyAdds = 64 * 1024;
 constexpr int64_t kSerialElements = 8 * 1024;
+
+// Attention: so many equal tasks for each thread keep all of them busy.
+constexpr int64_t kEvenTasksPerThread = 4;
+constexpr int kShortRangesPerThread = 32;
 
 class HostEmbedding : public EmbeddingTable {
  public:
@@ -78,6 +84,11 @@ class CpuBackend : public Backend {
   const void* PrepareOperand(ConstTensorView a, const PackedMatrix& w);
   void RunMatMul(void (*kernel)(const MatMulTask&), ConstTensorView a, const Matrix& w, bool add,
                  TensorView out);
+  // One task per KV head and few neighbouring rows of a sequence, a head's together.
+  void MakeAttentionTasks(ConstTensorView qkv, const AttentionShape& shape, const KvTiles& tiles,
+                          int layer, TensorView out);
+  // Does the attention tasks: when they are too few or too uneven for the threads.
+  void AttendInPartitions();
   // Block table of the row's sequence.
   const int32_t* BlocksOf(int64_t row) const {
     return block_tables_.data() + int64_t{sequences_[row]} * max_blocks_per_sequence_;
@@ -95,6 +106,10 @@ class CpuBackend : public Backend {
   std::vector<int32_t> sequences_;
   std::vector<int32_t> block_tables_;
   int max_blocks_per_sequence_ = 0;
+
+  // Of the current PagedAttention; kept for their memory.
+  std::vector<AttentionTask> attention_tasks_;
+  std::vector<float> partials_;
 };
 
 void CpuBackend::BeginBatch(const RowBatch& batch) {
@@ -157,67 +172,114 @@ void CpuBackend::GatedMatMul(ConstTensorView a, const Matrix& w, TensorView out)
   RunMatMul(kernels_.gated_mat_mul, a, w, /*add=*/false, out);
 }
 
-// x [head_dim], in place; cos and sin [head_dim / 2].
-void Rotate(float* x, int64_t head_dim, const float* cos, const float* sin) {
-  const int64_t half = head_dim / 2;
-  for (int64_t i = 0; i < half; ++i) {
-    const float a = x[i];
-    const float b = x[i + half];
-    x[i] = a * cos[i] - b * sin[i];
-    x[i + half] = b * cos[i] + a * sin[i];
-  }
-}
-
 void CpuBackend::RopeAndAppendKv(TensorView qkv, const AttentionShape& shape, const RopeTable& rope,
                                  KvCache& kv, int layer) {
   auto& tiles = static_cast<KvTiles&>(kv);
   const int64_t d = shape.head_dim;
   const int64_t group = shape.num_heads / shape.num_kv_heads;
-  // Split by KV head: neighbouring positions share cache lines of a key tile.
+  const auto append = [&](int64_t row, int head) {
+    const int64_t position = positions_[row];
+    float* queries = qkv.as<float>() + row * qkv.cols;
+    float* keys = queries + shape.num_heads * d;
+    const float* values = keys + shape.num_kv_heads * d;
+    const int block = BlocksOf(row)[position / kKvBlockTokens];
+    kernels_.rope_and_append_kv({queries + head * group * d, keys + head * d, values + head * d,
+                                 group, d, rope.cos + position * (d / 2),
+                                 rope.sin + position * (d / 2), tiles.Tile(layer, block, head),
+                                 position % kKvBlockTokens});
+  };
+  // By rows, and in contiguous ranges, since neighbouring positions share cache
+  // lines of a key tile.
   const bool serial = qkv.rows * qkv.cols < kSerialElements;
-  pool_.ParallelFor(shape.num_kv_heads, serial, [&](int64_t begin, int64_t end) {
-    for (int64_t row = 0; row < qkv.rows; ++row) {
-      const int64_t position = positions_[row];
-      const float* cos = rope.cos + position * (d / 2);
-      const float* sin = rope.sin + position * (d / 2);
-      float* queries = qkv.as<float>() + row * qkv.cols;
-      float* keys = queries + shape.num_heads * d;
-      const float* values = keys + shape.num_kv_heads * d;
-      const int block = BlocksOf(row)[position / kKvBlockTokens];
-      for (int64_t h = begin; h < end; ++h) {
-        for (int64_t g = 0; g < group; ++g) Rotate(queries + (h * group + g) * d, d, cos, sin);
-        Rotate(keys + h * d, d, cos, sin);
-        tiles.Write(layer, block, static_cast<int>(position % kKvBlockTokens), static_cast<int>(h),
-                    keys + h * d, values + h * d);
-      }
+  pool_.ParallelFor(qkv.rows * shape.num_kv_heads, serial, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      append(i / shape.num_kv_heads, static_cast<int>(i % shape.num_kv_heads));
     }
   });
 }
 
-void CpuBackend::PagedAttention(ConstTensorView qkv, const AttentionShape& shape, const KvCache& kv,
-                                int layer, TensorView out) {
-  const auto& tiles = static_cast<const KvTiles&>(kv);
+void CpuBackend::MakeAttentionTasks(ConstTensorView qkv, const AttentionShape& shape,
+                                    const KvTiles& tiles, int layer, TensorView out) {
   const int64_t d = shape.head_dim;
   const int64_t group = shape.num_heads / shape.num_kv_heads;
+  const int64_t most_rows = std::max(int64_t{1}, kMaxQueries / group);
   const int64_t operand_bytes = static_cast<int64_t>(SizeOf(out.dtype));
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
-  const auto attend = [&](int64_t row, int64_t head) {
-    kernels_.attention({qkv.as<float>() + row * qkv.cols + head * group * d, group, d,
-                        tiles.Tile(layer, static_cast<int>(head)), tiles.block_stride(),
-                        BlocksOf(row), positions_[row], scale,
-                        out.as<char>() + (row * out.cols + head * group * d) * operand_bytes});
-  };
-  int64_t work = 0;
-  for (int64_t row = 0; row < qkv.rows; ++row) work += positions_[row] + 1;
-  work *= int64_t{2} * shape.num_heads * d;
-  // Items in turn, not in ranges: in a prefill chunk later rows cost more.
-  const int64_t items = qkv.rows * shape.num_kv_heads;
-  const int64_t stride = work < kSerialMultiplyAdds ? 1 : pool_.num_threads();
-  pool_.ParallelFor(stride, stride == 1, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin; first < end; ++first) {
-      for (int64_t i = first; i < items; i += stride) attend(i % qkv.rows, i / qkv.rows);
+  attention_tasks_.clear();
+  for (int64_t head = 0; head < shape.num_kv_heads; ++head) {
+    for (int64_t row = 0, end; row < qkv.rows; row = end) {
+      const int64_t most_end = std::min(qkv.rows, row + most_rows);
+      for (end = row + 1; end < most_end && sequences_[end] == sequences_[row];) ++end;
+      attention_tasks_.push_back(
+          {qkv.as<float>() + row * qkv.cols + head * group * d, qkv.cols, &positions_[row],
+           end - row, group, d, tiles.Tile(layer, static_cast<int>(head)), tiles.block_stride(),
+           BlocksOf(row), scale,
+           out.as<char>() + (row * out.cols + head * group * d) * operand_bytes, out.cols});
     }
-  });
+  }
+}
+
+// Multiply-adds.
+int64_t WorkOf(const AttentionTask& task) {
+  int64_t tokens = 0;
+  for (int64_t row = 0; row < task.rows; ++row) tokens += task.positions[row] + 1;
+  return 2 * tokens * task.group * task.head_dim;
+}
+
+int64_t PartitionsOf(const AttentionTask& task) {
+  return *std::max_element(task.positions, task.positions + task.rows) / kPartitionTokens + 1;
+}
+
+void CpuBackend::PagedAttention(ConstTensorView qkv, const AttentionShape& shape, const KvCache& kv,
+                                int layer, TensorView out) {
+  MakeAttentionTasks(qkv, shape, static_cast<const KvTiles&>(kv), layer, out);
+  int64_t work = 0;
+  int64_t largest = 0;
+  int64_t partitions = 0;
+  for (const AttentionTask& task : attention_tasks_) {
+    work += WorkOf(task);
+    largest = std::max(largest, WorkOf(task));
+    partitions = std::max(partitions, PartitionsOf(task));
+  }
+  const bool serial = work < kSerialMultiplyAdds || pool_.num_threads() == 1;
+  if (!serial && partitions > 1 && largest * kEvenTasksPerThread * pool_.num_threads() > work) {
+    return AttendInPartitions();
+  }
+  // In short ranges: the later rows of a prefill chunk cost more.
+  pool_.ParallelFor(static_cast<int64_t>(attention_tasks_.size()), serial, kShortRangesPerThread,
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t i = begin; i < end; ++i) kernels_.attention(attention_tasks_[i]);
+                    });
+}
+
+void CpuBackend::AttendInPartitions() {
+  struct Item {
+    const AttentionTask* task;
+    int64_t partition;
+    int64_t partials;  // where the task's partial results start
+  };
+  std::vector<Item> items;
+  int64_t size = 0;
+  for (const AttentionTask& task : attention_tasks_) {
+    const int64_t partitions = PartitionsOf(task);
+    for (int64_t i = 0; i < partitions; ++i) items.push_back({&task, i, size});
+    size += partitions * task.rows * task.group * PartialFloats(task.head_dim);
+  }
+  partials_.resize(std::max(partials_.size(), static_cast<size_t>(size)));
+  pool_.ParallelFor(static_cast<int64_t>(items.size()), /*serial=*/false, kShortRangesPerThread,
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t i = begin; i < end; ++i) {
+                        kernels_.attend_partition(*items[i].task, items[i].partition,
+                                                  &partials_[items[i].partials]);
+                      }
+                    });
+  pool_.ParallelFor(static_cast<int64_t>(items.size()), size < kSerialElements,
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t i = begin; i < end; ++i) {
+                        if (items[i].partition > 0) continue;
+                        kernels_.merge_partitions(*items[i].task, &partials_[items[i].partials]);
+                      }
+                    });
 }
 
 void CpuBackend::GatherRows(ConstTensorView src, std::span<const int32_t> indices, TensorView dst) {

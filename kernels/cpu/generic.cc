@@ -8,6 +8,7 @@
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/mat_mul_kernel.h"
 #include "kernels/cpu/quantized_kernel.h"
+#include "kernels/cpu/rope_kernel.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace strata::kernels {
@@ -19,6 +20,8 @@ typedef int32_t SignedWords __attribute__((vector_size(16)));
 
 struct Vec4 {
   static constexpr int kWidth = 4;
+  static constexpr int kQueriesAtOnce = 4;
+  static constexpr int kVectorsAtOnce = 2;
   using T = Floats;
 
   static T Load(const float* p) {
@@ -55,6 +58,14 @@ struct Vec4 {
     __builtin_memcpy(&w, p, sizeof(w));
     *even = (T)(w << 16);
     *odd = (T)(w & 0xffff0000u);
+  }
+  // Round to nearest even as F32ToBf16 does, NaN included.
+  static void StoreBf16(uint16_t* p, T v) {
+    const Words bits = (Words)v;
+    const Words high = bits >> 16;
+    const Words rounded = (bits + 0x7fffu + (high & 1u)) >> 16;
+    const Words result = v == v ? rounded : high | 0x40u;
+    for (int i = 0; i < kWidth; ++i) p[i] = static_cast<uint16_t>(result[i]);
   }
 };
 
@@ -136,6 +147,9 @@ constexpr KernelTable Table(void (*quantize_rows)(const QuantizeTask&)) {
           &Run<Core, GatedEpilogue>,
           &RmsNormRows<Vec4, float>,
           &Attend<Vec4, Kv, float>,
+          &AttendPartition<Vec4, Kv>,
+          &MergePartitions<Vec4, float>,
+          &RopeAndAppendKv<Vec4, Kv>,
           quantize_rows};
 }
 constexpr KernelTable kF32 = Table<WeightFormat::kF32, FloatCore, float>(nullptr);

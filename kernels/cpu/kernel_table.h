@@ -52,21 +52,53 @@ struct RmsNormTask {
   void* out;       // operand [rows, hidden]
 };
 
-// One row and one KV head: the query heads that share the KV head.
+constexpr int kTileTokens = 16;  // positions of a KV block
+constexpr int kMaxHeadDim = 256;
+
+// A few rows of one sequence and one KV head: the query heads that share it.
 //
 // Key/value tile of one block and head, in the weight type T; the K part is
 // transposed so that 16 scores are computed side by side:
 //   K f32: [head_dim][16]   K bf16: [head_dim / 2][16][2]   V: [16][head_dim]
 struct AttentionTask {
-  const float* queries;  // [group, head_dim], rotated
+  const float* queries;      // row r: [group, head_dim] at queries + r * query_stride, rotated
+  int64_t query_stride;      // elements
+  const int32_t* positions;  // [rows]: row r attends to [0, positions[r]]
+  int64_t rows;
   int64_t group;
-  int64_t head_dim;      // a multiple of 16, at most 256
+  int64_t head_dim;      // a multiple of 16, at most kMaxHeadDim
   const void* kv;        // tile of block 0 in this layer and head
   int64_t block_stride;  // bytes from a block's tile to the next block's
   const int32_t* block_table;
-  int64_t position;  // attends to [0, position]
   float scale;
-  void* out;  // operand [group, head_dim]
+  void* out;           // operand; row r: [group, head_dim] at out + r * out_stride
+  int64_t out_stride;  // elements
+};
+
+// Queries (row and head) that an attention kernel takes along a sequence at
+// once: a task of more makes it read the KV again.
+constexpr int kMaxQueries = 48;
+
+// A sequence's positions are cut into partitions of this length, whose results
+// are merged in order; so that several threads can work on one long sequence,
+// and that the bits are the same if they do not.
+constexpr int64_t kPartitionTokens = 512;
+// Result of a partition for one query, in floats: a header, then [head_dim].
+constexpr int64_t kPartialHeader = 16;
+constexpr int64_t PartialFloats(int64_t head_dim) { return kPartialHeader + head_dim; }
+
+// One row and one KV head: rotates its key and the queries that share it, then
+// writes key and value into the tile.
+struct RopeTask {
+  float* queries;      // [group, head_dim], in place
+  float* key;          // [head_dim], in place
+  const float* value;  // [head_dim]
+  int64_t group;
+  int64_t head_dim;
+  const float* cos;  // [head_dim / 2]
+  const float* sin;
+  void* tile;    // of the position's block and KV head, as above
+  int64_t slot;  // of the position in its block
 };
 
 struct KernelTable {
@@ -79,6 +111,11 @@ struct KernelTable {
   void (*gated_mat_mul)(const MatMulTask& task);
   void (*rms_norm)(const RmsNormTask& task);
   void (*attention)(const AttentionTask& task);
+  // The same in two steps, the first for each partition. partials: [partitions][rows *
+  // group][PartialFloats]
+  void (*attend_partition)(const AttentionTask& task, int64_t partition, float* partials);
+  void (*merge_partitions)(const AttentionTask& task, float* partials);
+  void (*rope_and_append_kv)(const RopeTask& task);
   void (*quantize_rows)(const QuantizeTask& task);  // quantised weights only, else null
 };
 

@@ -20,10 +20,7 @@ class KvTiles : public KvCache {
   int64_t block_stride() const { return shape_.num_kv_heads * tile_bytes_; }
   // The tile of block 0 of a layer and KV head.
   const char* Tile(int layer, int kv_head) const { return TileAt(layer, 0, kv_head); }
-
-  // Writes the key and value of one position, f32 [head_dim] each, rounded to
-  // the cache's type.
-  void Write(int layer, int block, int slot, int kv_head, const float* key, const float* value);
+  char* Tile(int layer, int block, int kv_head) { return TileAt(layer, block, kv_head); }
 
  private:
   char* TileAt(int64_t layer, int64_t block, int64_t kv_head) const {
@@ -33,7 +30,6 @@ class KvTiles : public KvCache {
 
   // Constant after construction.
   KvCacheShape shape_;
-  DType dtype_;
   int64_t tile_bytes_;
   Buffer data_;
 };

@@ -41,11 +41,16 @@ class ThreadPool {
   // than what waking the others costs.
   template <typename Body>
   void ParallelFor(int64_t count, bool serial, Body&& body) {
+    ParallelFor(count, serial, kRangesPerThread, body);
+  }
+  // The same with up to `ranges_per_thread`: for items that cost unlike amounts.
+  template <typename Body>
+  void ParallelFor(int64_t count, bool serial, int ranges_per_thread, Body&& body) {
     if (serial || num_threads_ == 1 || count <= 1) {
       if (count > 0) body(int64_t{0}, count);
       return;
     }
-    const int64_t most = int64_t{kRangesPerThread} * num_threads_;
+    const int64_t most = int64_t{ranges_per_thread} * num_threads_;
     const int64_t ranges = count < most ? count : most;
     Run(static_cast<int>(ranges),
         [&](int item) { body(count * item / ranges, count * (item + 1) / ranges); });

@@ -12,6 +12,8 @@ namespace {
 
 struct Vec16 {
   static constexpr int kWidth = 16;
+  static constexpr int kQueriesAtOnce = 6;
+  static constexpr int kVectorsAtOnce = 4;
   using T = __m512;
 
   static T Load(const float* p) { return _mm512_loadu_ps(p); }

@@ -99,7 +99,7 @@ class BackendTest : public testing::TestWithParam<BackendCase> {
 
 // The pool's threads must not matter, nor must it matter that there are more
 // of them than cores.
-inline constexpr int kThreadCounts[] = {1, 2, 3};
+inline constexpr int kThreadCounts[] = {1, 2, 3, 4};
 
 inline std::string CaseName(const testing::TestParamInfo<BackendCase>& info) {
   return info.param.Name();
