@@ -82,6 +82,23 @@ void PackAll(int64_t num_panels, int64_t k, const KernelTable& kernels, ThreadPo
   });
 }
 
+// Bytes of a column in one step of a panel: a panel is [steps][columns][kLaneBytes] whatever the
+// weights' type.
+constexpr int64_t kLaneBytes = 4;
+
+// Step by step, so that each line of the source is read once where columns lie close together.
+void CopyLanes(std::span<const char* const> columns, int64_t num_steps, int64_t panel_cols,
+               char* panel) {
+  const int64_t step_bytes = panel_cols * kLaneBytes;
+  for (int64_t at = 0; at < num_steps * step_bytes; at += step_bytes) {
+    char* to = panel + at;
+    for (const char* column : columns) {
+      std::memcpy(to, column + at, kLaneBytes);
+      to += kLaneBytes;
+    }
+  }
+}
+
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
@@ -115,6 +132,29 @@ std::unique_ptr<PackedMatrix> PackedMatrix::PackGated(const HostMatrix& gate, co
             const int64_t row = panel * half + j % half;
             return row < source.rows ? RowOf(source, row) : SourceRow{};
           });
+  return matrix;
+}
+
+std::unique_ptr<PackedMatrix> PackedMatrix::Select(const PackedMatrix& from,
+                                                   std::span<const int32_t> columns,
+                                                   const KernelTable& kernels, ThreadPool& pool) {
+  const int64_t cols = kernels.panel_cols;
+  const int64_t n = static_cast<int64_t>(columns.size());
+  std::unique_ptr<PackedMatrix> matrix(new PackedMatrix(CeilDiv(n, cols), from.k_, kernels));
+  if (n == 0) return matrix;
+  const int64_t panel_bytes = static_cast<int64_t>(from.size_bytes()) / from.num_panels_;
+  const char* source = static_cast<const char*>(from.panels_.data());
+  char* panels = static_cast<char*>(matrix->panels_.data());
+  pool.ParallelFor(matrix->num_panels_, /*serial=*/false, [&](int64_t begin, int64_t end) {
+    std::vector<const char*> lanes;
+    for (int64_t p = begin; p < end; ++p) {
+      lanes.clear();
+      for (int64_t j = p * cols; j < std::min(n, (p + 1) * cols); ++j) {
+        lanes.push_back(source + columns[j] / cols * panel_bytes + columns[j] % cols * kLaneBytes);
+      }
+      CopyLanes(lanes, panel_bytes / (cols * kLaneBytes), cols, panels + p * panel_bytes);
+    }
+  });
   return matrix;
 }
 
