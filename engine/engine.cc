@@ -12,11 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "engine/draft_vocabulary.h"
 #include "engine/model/llama_model.h"
 #include "engine/request_validation.h"
 #include "engine/speculation_policy.h"
 #include "engine/status_macros.h"
 #include "engine/step_loop.h"
+#include "engine/token_count_file.h"
 #include "engine/tokenizer/detokenizer.h"
 
 namespace strata {
@@ -58,6 +60,16 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
     return invalid(fmt::format("draft tokens: {} is out of range [0, {}]",
                                options.default_num_draft_tokens, kMaxDraftTokens));
   }
+  if (options.draft_vocabulary_size < 0 || options.draft_vocabulary_size >= config.vocab_size) {
+    return invalid(
+        fmt::format("draft vocabulary: {} is out of range [0, {}] for a vocabulary of {}",
+                    options.draft_vocabulary_size, config.vocab_size - 1, config.vocab_size));
+  }
+  if (options.draft_vocabulary_size == 0 && !options.draft_token_counts.empty()) {
+    return invalid(
+        fmt::format("draft token counts: {} has no use without the size of a draft vocabulary",
+                    options.draft_token_counts));
+  }
   return absl::OkStatus();
 }
 
@@ -79,6 +91,15 @@ absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int64_t block_byte
                     BlocksFor(max_context) * block_bytes));
   }
   return static_cast<int>(num_blocks);
+}
+
+// The tokens that drafts are chosen among from the start; empty: all.
+absl::StatusOr<std::vector<TokenId>> FirstDraftTokens(const EngineOptions& options,
+                                                      const ModelConfig& config) {
+  if (options.draft_token_counts.empty()) return std::vector<TokenId>();
+  ASSIGN_OR_RETURN(const std::vector<double> counts,
+                   ReadTokenCounts(options.draft_token_counts, config.vocab_size));
+  return MostFrequentTokens(counts, config.eos_token_ids, options.draft_vocabulary_size);
 }
 
 uint64_t RandomSeed() {
@@ -174,6 +195,7 @@ absl::Status Engine::Impl::Start() {
   RETURN_IF_ERROR(ValidateOptions(options_, config));
   const int64_t block_bytes = LlamaModel::KvBlockBytes(config, *backend_);
   ASSIGN_OR_RETURN(const int num_blocks, NumKvBlocks(options_, block_bytes, max_context_));
+  ASSIGN_OR_RETURN(std::vector<TokenId> draft_tokens, FirstDraftTokens(options_, config));
   ModelLimits limits;
   limits.max_rows = options_.max_batch_tokens;
   limits.max_exit_rows = options_.max_batch_tokens;
@@ -189,8 +211,10 @@ absl::Status Engine::Impl::Start() {
       options_.max_prefill_chunk > 0 ? options_.max_prefill_chunk : options_.max_batch_tokens;
   loop.max_context = max_context_;
   loop.entropy = RandomSeed();
+  loop.learnt_draft_tokens = draft_tokens.empty() ? options_.draft_vocabulary_size : 0;
   loop_ =
       std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, observer_, clock_);
+  if (!draft_tokens.empty()) RETURN_IF_ERROR(loop_->SetDraftTokens(std::move(draft_tokens)));
   load_ = loop_->MakeLoad();
   step_thread_ = std::thread([this] { RunStepThread(); });
   return absl::OkStatus();

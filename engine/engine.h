@@ -31,6 +31,12 @@ struct EngineOptions {
   // What Speculation::Mode::kAuto resolves to.
   int default_exit_layer = 0;        // 0: from the checkpoint's depth
   int default_num_draft_tokens = 0;  // 0: from the checkpoint's depth
+  // Drafts are chosen among that many tokens only, which makes them cheaper, and a little worse:
+  // draft_vocabulary.h. 0: among all.
+  int draft_vocabulary_size = 0;
+  // The file (token_count_file.h) whose most frequent tokens those are. Empty: the traffic's most
+  // frequent ones, learnt; until they are, drafts are chosen among all.
+  std::string draft_token_counts;
 };
 
 struct EngineLoad {
@@ -50,6 +56,7 @@ struct EngineCounters {
   int64_t row_layers = 0;        // (row, layer) pairs computed
   int64_t draft_row_layers = 0;  // the part of row_layers that micro-steps computed
   int64_t head_rows = 0;
+  int64_t logits_computed = 0;  // head_rows times the tokens of their head
   int64_t drafted_tokens = 0;
   int64_t accepted_tokens = 0;
   int64_t emitted_tokens = 0;

@@ -32,7 +32,8 @@ RoundExecutor::RoundExecutor(LlamaModel* model, BlockPool* kv_blocks, const Cloc
     : model_(model),
       kv_blocks_(kv_blocks),
       clock_(clock),
-      exit_rows_(model->limits().max_exit_rows) {}
+      exit_rows_(model->limits().max_exit_rows),
+      draft_head_(&model->head()) {}
 
 RoundExecutor::Result RoundExecutor::Run(const StepPlan& plan) {
   Result result;
@@ -123,7 +124,7 @@ void RoundExecutor::DraftMicroStep(const std::vector<Work*>& active) {
                            work->exit_rows.back()});
   }
   model_->Forward(batch_);
-  ForEachLogits(row_indices_,
+  ForEachLogits(row_indices_, *draft_head_,
                 [&](size_t i, std::span<const float> logits) { DraftToken(*active[i], logits); });
 }
 
@@ -138,11 +139,11 @@ void RoundExecutor::DraftToken(Work& work, std::span<const float> logits) {
   Sampler& sampler = sequence.sampler();
   TokenId id;
   if (sampler.mode() == Sampler::Mode::kUnseeded) {
-    work.proposals.push_back(sampler.Warp(logits));
+    work.proposals.push_back(sampler.Warp(logits, draft_head_->token_ids));
     id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
   } else {
     const int64_t position = work.first_position + static_cast<int64_t>(work.drafts.size()) + 1;
-    id = sampler.Choose(logits, position);
+    id = sampler.Choose(logits, position, draft_head_->token_ids);
   }
   sampler.Push(id);
   work.drafts.push_back(id);
@@ -228,7 +229,7 @@ void RoundExecutor::Verify(RoundReport& report) {
   row_indices_.clear();
   for (const LogitRow& row : logit_rows_) row_indices_.push_back(row.row);
   Work* stopped = nullptr;  // the rest of its rows is void: rows of one work are consecutive
-  ForEachLogits(row_indices_, [&](size_t i, std::span<const float> logits) {
+  ForEachLogits(row_indices_, model_->head(), [&](size_t i, std::span<const float> logits) {
     const LogitRow& row = logit_rows_[i];
     if (row.work == stopped) return;
     if (!AllFinite(logits)) row.work->failed = true;
@@ -237,14 +238,14 @@ void RoundExecutor::Verify(RoundReport& report) {
 }
 
 void RoundExecutor::ForEachLogits(
-    std::span<const int32_t> rows,
+    std::span<const int32_t> rows, const Head& head,
     const std::function<void(size_t, std::span<const float>)>& visit) {
-  const size_t vocab_size = model_->config().vocab_size;
+  const size_t width = head.num_tokens;
   const size_t at_once = model_->limits().max_logit_rows;
   for (size_t first = 0; first < rows.size(); first += at_once) {
     const size_t count = std::min(at_once, rows.size() - first);
-    const float* logits = model_->Logits(rows.subspan(first, count));
-    for (size_t i = 0; i < count; ++i) visit(first + i, {logits + i * vocab_size, vocab_size});
+    const float* logits = model_->Logits(rows.subspan(first, count), head);
+    for (size_t i = 0; i < count; ++i) visit(first + i, {logits + i * width, width});
   }
 }
 

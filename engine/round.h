@@ -41,6 +41,10 @@ class RoundExecutor {
   // Throws kernels::DeviceError.
   Result Run(const StepPlan& plan);
 
+  // Drafts come from `head`, which must outlive its use; null: from the model's own. Between
+  // rounds.
+  void set_draft_head(const Head* head) { draft_head_ = head != nullptr ? head : &model_->head(); }
+
   int exit_rows_used() const { return exit_rows_.num_used(); }
 
  private:
@@ -78,8 +82,8 @@ class RoundExecutor {
   void AddSweepRows(std::vector<LogitRow>& rows);
   bool NeedsLogits(const Work& work, int offset) const;
   void Verify(RoundReport& report);
-  // Calls visit(i, logits) for each row of the last Forward.
-  void ForEachLogits(std::span<const int32_t> rows,
+  // Calls visit(i, logits) for each row of the last Forward. logits [head.num_tokens]
+  void ForEachLogits(std::span<const int32_t> rows, const Head& head,
                      const std::function<void(size_t, std::span<const float>)>& visit);
   bool VisitLogits(Work& work, int offset, std::span<const float> logits);
   void ReportPromptLogprobs(Work& work, int position, std::span<const float> logits);
@@ -91,6 +95,7 @@ class RoundExecutor {
   BlockPool* const kv_blocks_;
   const Clock* const clock_;
   BlockPool exit_rows_;
+  const Head* draft_head_;
 
   // Of the current round, kept to reuse their memory.
   std::vector<Work> works_;

@@ -67,10 +67,14 @@ void Sampler::Pop(TokenId id) {
 
 void Sampler::Process(std::span<const float> logits) {
   processed_.assign(logits.begin(), logits.end());
-  for (const auto& [id, bias] : params_.logit_bias) processed_[id] += bias;
+  for (const auto& [id, bias] : params_.logit_bias) {
+    if (float* const logit = ProcessedLogit(id)) *logit += bias;
+  }
   if (!has_penalties_) return;
   for (const auto& [id, count] : counts_.entries()) {
-    float& logit = processed_[id];
+    float* const found = ProcessedLogit(id);
+    if (found == nullptr) continue;
+    float& logit = *found;
     logit = logit > 0 ? logit / params_.repetition_penalty : logit * params_.repetition_penalty;
     if (count.generated == 0) continue;
     logit -=
@@ -78,14 +82,22 @@ void Sampler::Process(std::span<const float> logits) {
   }
 }
 
-TokenId Sampler::Choose(std::span<const float> logits, int64_t position) {
+float* Sampler::ProcessedLogit(TokenId id) {
+  if (ids_.empty()) return &processed_[id];
+  const auto it = std::lower_bound(ids_.begin(), ids_.end(), id);
+  return it != ids_.end() && *it == id ? &processed_[it - ids_.begin()] : nullptr;
+}
+
+TokenId Sampler::Choose(std::span<const float> logits, int64_t position,
+                        std::span<const TokenId> ids) {
   assert(mode_ != Mode::kUnseeded);
+  ids_ = ids;
   // Greedy without anything to apply needs no copy.
   if (mode_ == Mode::kGreedy && !has_penalties_ && params_.logit_bias.empty()) {
-    return ArgmaxOf(logits);
+    return TokenAt(ArgmaxOf(logits));
   }
   Process(logits);
-  if (mode_ == Mode::kGreedy) return ArgmaxOf(processed_);
+  if (mode_ == Mode::kGreedy) return TokenAt(ArgmaxOf(processed_));
   Truncate();
   return GumbelMax(GumbelNoise(*params_.seed, static_cast<uint32_t>(sample_index_), position));
 }
@@ -114,11 +126,12 @@ TokenId Sampler::GumbelMax(const GumbelNoise& noise) const {
   return best;
 }
 
-Distribution Sampler::Warp(std::span<const float> logits) {
+Distribution Sampler::Warp(std::span<const float> logits, std::span<const TokenId> ids) {
+  ids_ = ids;
   Process(logits);
   Distribution distribution;
   if (mode_ == Mode::kGreedy) {
-    distribution.ids = {ArgmaxOf(processed_)};
+    distribution.ids = {TokenAt(ArgmaxOf(processed_))};
     distribution.probs = {1.0};
     return distribution;
   }
@@ -144,7 +157,7 @@ void Sampler::Truncate() {
   if (params_.top_k == 0 && params_.top_p == 1.0f) {
     for (size_t i = 0; i < processed_.size(); ++i) {
       if (weights_[i] < least) continue;
-      candidates_.push_back({static_cast<TokenId>(i), processed_[i], weights_[i]});
+      candidates_.push_back({TokenAt(i), processed_[i], weights_[i]});
     }
     return;
   }
@@ -171,7 +184,7 @@ void Sampler::GatherMostLikely(float largest, double total) {
     double mass = 0;
     for (size_t i = 0; i < processed_.size(); ++i) {
       if (processed_[i] < least) continue;
-      candidates_.push_back({static_cast<TokenId>(i), processed_[i], weights_[i]});
+      candidates_.push_back({TokenAt(i), processed_[i], weights_[i]});
       mass += weights_[i];
     }
     const bool enough = candidates_.size() >= min_count && mass >= min_mass;

@@ -3,6 +3,7 @@
 #ifndef STRATA_ENGINE_SAMPLER_H_
 #define STRATA_ENGINE_SAMPLER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <unordered_map>
@@ -45,6 +46,9 @@ class TokenCounts {
 
 // Turns logits into choices for one sample of one request. The same object
 // serves drafting and verification, so both see the same transformations.
+//
+// Logits are those of the whole vocabulary, or of the tokens `ids` alone (ascending; empty: of
+// all). Bias and penalties of other tokens then have no effect.
 class Sampler {
  public:
   // How the next token is determined.
@@ -62,11 +66,12 @@ class Sampler {
   // Takes back the newest Push of `id`.
   void Pop(TokenId id);
 
-  // kGreedy and kSeeded: the token at absolute `position`. logits [vocab_size]
-  TokenId Choose(std::span<const float> logits, int64_t position);
+  // kGreedy and kSeeded: the token at absolute `position`. logits [vocab_size], or [ids.size()]
+  TokenId Choose(std::span<const float> logits, int64_t position,
+                 std::span<const TokenId> ids = {});
   // The distribution of the next token after penalties, temperature and
-  // truncation. Greedy gives all mass to one token. logits [vocab_size]
-  Distribution Warp(std::span<const float> logits);
+  // truncation. Greedy gives all mass to one token. logits [vocab_size], or [ids.size()]
+  Distribution Warp(std::span<const float> logits, std::span<const TokenId> ids = {});
 
  private:
   struct Candidate {
@@ -77,6 +82,11 @@ class Sampler {
 
   // Copies the logits and applies bias and penalties.
   void Process(std::span<const float> logits);
+  // Null if there is none.
+  float* ProcessedLogit(TokenId id);
+  TokenId TokenAt(size_t index) const {
+    return ids_.empty() ? static_cast<TokenId>(index) : ids_[index];
+  }
   // Applies temperature and fills candidates_ with the support, by ascending id.
   void Truncate();
   // Fills candidates_ with enough of the most likely tokens for top-k and top-p, most likely first.
@@ -91,7 +101,8 @@ class Sampler {
   const bool has_penalties_;
   TokenCounts counts_;
 
-  // Scratch of one call.
+  // Of one call, and its scratch.
+  std::span<const TokenId> ids_;
   std::vector<float> processed_;
   std::vector<float> weights_;
   std::vector<Candidate> candidates_;

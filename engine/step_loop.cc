@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/random.h"
+#include "engine/status_macros.h"
 
 namespace strata {
 
@@ -16,9 +17,31 @@ StepLoop::StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tok
       clock_(clock),
       kv_blocks_(model->limits().num_kv_blocks),
       scheduler_(config.scheduler, &kv_blocks_),
-      executor_(model, &kv_blocks_, clock) {}
+      executor_(model, &kv_blocks_, clock) {
+  if (config.learnt_draft_tokens == 0) return;
+  const ModelConfig& model_config = model->config();
+  draft_vocabulary_.emplace(model_config.vocab_size, config.learnt_draft_tokens,
+                            model_config.eos_token_ids);
+}
+
+absl::Status StepLoop::SetDraftTokens(std::vector<TokenId> ids) {
+  // The old copy of weights goes before the new one comes.
+  executor_.set_draft_head(nullptr);
+  draft_head_.reset();
+  ASSIGN_OR_RETURN(draft_head_, model_->SelectTokens(std::move(ids)));
+  executor_.set_draft_head(&*draft_head_);
+  return absl::OkStatus();
+}
+
+void StepLoop::LearnDraftTokens() {
+  if (!draft_vocabulary_) return;
+  std::optional<std::vector<TokenId>> ids = draft_vocabulary_->ChooseIfDue();
+  // Without the memory for them drafts are chosen among all tokens, until others are due.
+  if (ids) SetDraftTokens(*std::move(ids)).IgnoreError();
+}
 
 void StepLoop::Accept(std::shared_ptr<RequestState> request) {
+  if (draft_vocabulary_) draft_vocabulary_->Count(request->prompt);
   ActiveRequest& active = active_[request->id];
   active.state = request;
   const Speculation speculation = policy_->Resolve(request->params.speculation);
@@ -85,6 +108,7 @@ void StepLoop::Step() {
   for (const auto& [sequence, request_id] : planned) {
     if (active_.contains(request_id)) Deliver(sequence, now);
   }
+  LearnDraftTokens();
 }
 
 void StepLoop::ExpireRequests() {
@@ -136,6 +160,7 @@ void StepLoop::Deliver(Sequence* sequence, Instant now) {
   if (sequence->HasDelta()) {
     Delta delta = sequence->TakeDelta();
     ReportLatency(*sequence, delta, now);
+    if (draft_vocabulary_) draft_vocabulary_->Count(delta.token_ids);
     sequence->request()->sink->OnDelta(sequence->sample_index(), std::move(delta));
   }
   if (sequence->finish_reason()) FinishSample(sequence, now);
@@ -172,6 +197,7 @@ void StepLoop::Count(const RoundReport& report, Instant now) {
   ++counters_.rounds;
   counters_.row_layers = model_->row_layers();
   counters_.head_rows = model_->head_rows();
+  counters_.logits_computed = model_->logits_computed();
   counters_.draft_row_layers += report.draft_row_layers;
   counters_.drafted_tokens += report.drafted_tokens;
   counters_.accepted_tokens += report.accepted_tokens;

@@ -5,12 +5,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/block_pool.h"
 #include "engine/clock.h"
+#include "engine/draft_vocabulary.h"
 #include "engine/engine.h"
 #include "engine/model/llama_model.h"
 #include "engine/observer.h"
@@ -29,11 +31,17 @@ class StepLoop {
     SchedulerLimits scheduler;
     int max_context = 0;
     uint64_t entropy = 0;  // of unseeded sampling
+    // Drafts are chosen among that many tokens, learnt from the traffic. 0: among all, or those of
+    // SetDraftTokens.
+    int learnt_draft_tokens = 0;
   };
   // All pointers but `observer` (which may be null) are required, and must outlive the loop.
   StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tokenizer,
            const SpeculationPolicy* policy, EngineObserver* observer, const Clock* clock);
 
+  // Drafts are chosen among `ids` (ascending, distinct) from the next round on.
+  // Errors: RESOURCE_EXHAUSTED; drafts are chosen among all tokens then.
+  absl::Status SetDraftTokens(std::vector<TokenId> ids);
   void Accept(std::shared_ptr<RequestState> request);
   void Cancel(RequestId id);
   // One round of what is there; nothing if there is nothing.
@@ -61,6 +69,7 @@ class StepLoop {
   void FinishSample(Sequence* sequence, Instant now);
   void Abort(ActiveRequests::iterator request, const absl::Status& reason);
   void Count(const RoundReport& report, Instant now);
+  void LearnDraftTokens();
 
   const Config config_;
   LlamaModel* const model_;
@@ -72,6 +81,8 @@ class StepLoop {
   BlockPool kv_blocks_;
   Scheduler scheduler_;
   RoundExecutor executor_;
+  std::optional<DraftVocabulary> draft_vocabulary_;  // absent: nothing is learnt
+  std::optional<Head> draft_head_;                   // absent: the model's own
   ActiveRequests active_;
   uint64_t num_sequences_made_ = 0;
   EngineCounters counters_;

@@ -122,6 +122,10 @@ class Backend {
   virtual std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts) = 0;
   // Packs the two halves of a gated MLP for GatedMatMul; same shape and rules.
   virtual std::unique_ptr<Matrix> LoadGatedMatrix(const HostMatrix& gate, const HostMatrix& up) = 0;
+  // The matrix whose i-th row (output feature) is the rows[i]-th of `w`, which LoadMatrix or
+  // SelectRows has made. A product's column for a feature has the same bits with either. Copies:
+  // `w` may go.
+  virtual std::unique_ptr<Matrix> SelectRows(const Matrix& w, std::span<const int32_t> rows) = 0;
   // May keep `table.data` and read it later: it must outlive the result.
   virtual std::unique_ptr<EmbeddingTable> LoadEmbedding(const HostMatrix& table) = 0;
   virtual std::unique_ptr<KvCache> CreateKvCache(const KvCacheShape& shape) = 0;

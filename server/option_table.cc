@@ -134,6 +134,15 @@ std::vector<OptionSpec> MakeTable() {
        Integer([](Options* o) -> int& { return o->engine.default_exit_layer; }, 0, 1000)},
       {"num-draft-tokens", "K", "Drafted per round by default; 0: by the model's depth [0]",
        Integer([](Options* o) -> int& { return o->engine.default_num_draft_tokens; }, 0, 32)},
+      {"draft-vocabulary", "N",
+       "Drafts are chosen among the N most frequent tokens; 0: among all [0]",
+       Integer([](Options* o) -> int& { return o->engine.draft_vocabulary_size; }, 0, kMany)},
+      {"draft-token-counts", "FILE",
+       "Lines of 'TOKEN_ID COUNT' that say which are frequent; absent: learnt",
+       [](const std::string& text, Options* options) {
+         options->engine.draft_token_counts = text;
+         return absl::OkStatus();
+       }},
       {"accept-model-license", "ID", "Accepts the checkpoint's licence of this id",
        String(&Options::accepted_license)},
       {"drain-timeout", "TIME", "How long SIGTERM waits for running requests [30s]",

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "engine/model/rope.h"
+#include "engine/status_macros.h"
 #include "kernels/float_types.h"
 
 namespace strata {
@@ -20,6 +21,23 @@ using kernels::ConstTensorView;
 using kernels::DType;
 using kernels::HostMatrix;
 using kernels::TensorView;
+
+namespace {
+
+// Calls allocate(). The one place where the kernels' exceptions become statuses at load time.
+template <typename Allocate>
+absl::Status WhereMemoryLasts(const char* what, const Allocate& allocate) {
+  try {
+    allocate();
+  } catch (const kernels::DeviceError& error) {
+    return absl::ResourceExhaustedError(fmt::format("{}: {}", what, error.what()));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(fmt::format("{}: out of memory", what));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 LlamaModel::LlamaModel(const ModelConfig& config, Backend* backend, const ModelLimits& limits)
     : config_(config),
@@ -31,15 +49,10 @@ absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Create(const Checkpoint&
                                                                Backend* backend,
                                                                const ModelLimits& limits) {
   std::unique_ptr<LlamaModel> model(new LlamaModel(checkpoint.config(), backend, limits));
-  // The one place where the kernels' exceptions become statuses at load time.
-  try {
+  RETURN_IF_ERROR(WhereMemoryLasts("loading the model", [&] {
     model->LoadWeights(checkpoint);
     model->AllocateActivations();
-  } catch (const kernels::DeviceError& error) {
-    return absl::ResourceExhaustedError(fmt::format("loading the model: {}", error.what()));
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("loading the model: out of memory");
-  }
+  }));
   return model;
 }
 
@@ -78,8 +91,9 @@ void LlamaModel::LoadWeights(const Checkpoint& checkpoint) {
   final_norm_ = LoadVector(checkpoint.Tensor("model.norm.weight"));
   const HostMatrix embedding = checkpoint.Tensor("model.embed_tokens.weight");
   embedding_ = backend_->LoadEmbedding(embedding);
-  head_ = backend_->LoadMatrix(
+  head_.matrix = backend_->LoadMatrix(
       std::array{config_.tie_word_embeddings ? embedding : checkpoint.Tensor("lm_head.weight")});
+  head_.num_tokens = config_.vocab_size;
 }
 
 void LlamaModel::AllocateActivations() {
@@ -194,17 +208,27 @@ void LlamaModel::ComputeLayer(int index, int num_rows) {
   row_layers_ += num_rows;
 }
 
-const float* LlamaModel::Logits(std::span<const int32_t> rows) {
+absl::StatusOr<Head> LlamaModel::SelectTokens(std::vector<int32_t> ids) {
+  Head head;
+  RETURN_IF_ERROR(WhereMemoryLasts(
+      "the head of some tokens", [&] { head.matrix = backend_->SelectRows(*head_.matrix, ids); }));
+  head.num_tokens = static_cast<int>(ids.size());
+  head.token_ids = std::move(ids);
+  return head;
+}
+
+const float* LlamaModel::Logits(std::span<const int32_t> rows, const Head& head) {
   const int64_t count = static_cast<int64_t>(rows.size());
   const TensorView input = head_input_.View(DType::kF32, count, config_.hidden_size);
   const TensorView normed = normed_.View(backend_->operand_dtype(), count, config_.hidden_size);
-  const TensorView logits = logits_.View(DType::kF32, count, config_.vocab_size);
+  const TensorView logits = logits_.View(DType::kF32, count, head.num_tokens);
   backend_->GatherRows(hidden_.View(DType::kF32, limits_.max_rows, config_.hidden_size), rows,
                        input);
   backend_->RmsNorm(input, static_cast<const float*>(final_norm_.data()),
                     static_cast<float>(config_.rms_norm_eps), normed);
-  backend_->MatMul(normed, *head_, Backend::Epilogue::kStore, logits);
+  backend_->MatMul(normed, *head.matrix, Backend::Epilogue::kStore, logits);
   head_rows_ += count;
+  logits_computed_ += count * head.num_tokens;
   return backend_->ReadBack(logits);
 }
 

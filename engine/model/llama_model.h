@@ -42,6 +42,13 @@ struct ForwardBatch {
   int max_blocks_per_sequence = 0;
 };
 
+// The output matrix of all tokens or of some of them.
+struct Head {
+  std::unique_ptr<kernels::Matrix> matrix;  // [num_tokens, hidden]
+  int num_tokens = 0;
+  std::vector<int32_t> token_ids;  // of the rows, ascending; empty: row i is token i
+};
+
 struct ModelLimits {
   int max_rows = 512;       // of one ForwardBatch
   int max_exit_rows = 512;  // of the exit cache
@@ -67,15 +74,22 @@ class LlamaModel {
   // at its position.
   void Forward(const ForwardBatch& batch);
 
-  // Final norm and head of the hidden states that the last Forward left in
-  // `rows` (indices into its batch, at most max_logit_rows).
-  // Returns f32 [rows.size(), vocab_size], valid until the next call of this class.
-  const float* Logits(std::span<const int32_t> rows);
+  // Final norm and `head` (this model's) of the hidden states that the last
+  // Forward left in `rows` (indices into its batch, at most max_logit_rows).
+  // Returns f32 [rows.size(), head.num_tokens], valid until the next call of this class.
+  const float* Logits(std::span<const int32_t> rows, const Head& head);
+  const float* Logits(std::span<const int32_t> rows) { return Logits(rows, head_); }
+  const Head& head() const { return head_; }
+  // A head of the tokens `ids` (ascending, distinct, at least one). Its logits have the same bits
+  // as theirs by head(). Copies hidden_size weights per token. Errors: RESOURCE_EXHAUSTED if the
+  // device has too little memory.
+  absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids);
 
   const ModelConfig& config() const { return config_; }
   const ModelLimits& limits() const { return limits_; }
   int64_t row_layers() const { return row_layers_; }  // (row, layer) pairs computed so far
   int64_t head_rows() const { return head_rows_; }
+  int64_t logits_computed() const { return logits_computed_; }
 
   // L2 norm of the hidden state that the last Forward left in `row`. For tests.
   double HiddenNorm(int row);
@@ -107,9 +121,9 @@ class LlamaModel {
 
   std::unique_ptr<kernels::EmbeddingTable> embedding_;
   std::vector<Layer> layers_;
-  kernels::Buffer final_norm_;             // f32 [hidden]
-  std::unique_ptr<kernels::Matrix> head_;  // [vocab, hidden]
-  kernels::Buffer rope_cos_, rope_sin_;    // f32 [max_context, head_dim / 2]
+  kernels::Buffer final_norm_;           // f32 [hidden]
+  Head head_;                            // of all tokens
+  kernels::Buffer rope_cos_, rope_sin_;  // f32 [max_context, head_dim / 2]
   std::unique_ptr<kernels::KvCache> kv_;
 
   // Activations of one batch.
@@ -127,6 +141,7 @@ class LlamaModel {
   std::vector<int32_t> source_rows_, exit_rows_;
   int64_t row_layers_ = 0;
   int64_t head_rows_ = 0;
+  int64_t logits_computed_ = 0;
 };
 
 }  // namespace strata

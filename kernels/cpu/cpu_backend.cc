@@ -57,6 +57,9 @@ class CpuBackend : public Backend {
   std::unique_ptr<Matrix> LoadGatedMatrix(const HostMatrix& gate, const HostMatrix& up) override {
     return PackedMatrix::PackGated(gate, up, kernels_, pool_);
   }
+  std::unique_ptr<Matrix> SelectRows(const Matrix& w, std::span<const int32_t> rows) override {
+    return PackedMatrix::Select(static_cast<const PackedMatrix&>(w), rows, kernels_, pool_);
+  }
   std::unique_ptr<EmbeddingTable> LoadEmbedding(const HostMatrix& table) override {
     return std::make_unique<HostEmbedding>(table);
   }

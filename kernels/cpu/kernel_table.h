@@ -111,8 +111,8 @@ struct KernelTable {
   void (*gated_mat_mul)(const MatMulTask& task);
   void (*rms_norm)(const RmsNormTask& task);
   void (*attention)(const AttentionTask& task);
-  // The same in two steps, the first for each partition. partials: [partitions][rows *
-  // group][PartialFloats]
+  // The same in two steps, the first for each partition.
+  // partials: [partitions][rows * group][PartialFloats(head_dim)]
   void (*attend_partition)(const AttentionTask& task, int64_t partition, float* partials);
   void (*merge_partitions)(const AttentionTask& task, float* partials);
   void (*rope_and_append_kv)(const RopeTask& task);

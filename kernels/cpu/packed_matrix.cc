@@ -112,6 +112,62 @@ Shape ShapeOf(int64_t source_k, const KernelTable& kernels) {
   return {source_k, source_k * kernels.panel_cols * 4, 0};
 }
 
+// Where a column stands: in a panel, at a place.
+struct Column {
+  const char* panel;
+  int64_t place;
+};
+
+// A panel is a sequence of strips: of each of `cols` columns kBytes, side by side.
+class StripCopier {
+ public:
+  // Copies the columns to the first places of `to`.
+  StripCopier(std::span<const Column> columns, int64_t cols, char* to)
+      : columns_(columns), cols_(cols), to_(to) {}
+
+  template <int kBytes>
+  void Copy(int64_t num_strips) {
+    for (int64_t i = 0; i < num_strips; ++i, offset_ += cols_ * kBytes) {
+      char* to = to_ + offset_;
+      for (const Column& column : columns_) {
+        std::memcpy(to, column.panel + offset_ + column.place * kBytes, kBytes);
+        to += kBytes;
+      }
+    }
+  }
+
+ private:
+  std::span<const Column> columns_;
+  int64_t cols_;
+  char* to_;
+  int64_t offset_ = 0;
+};
+
+// Strip by strip, so that each line of the source is read once where columns lie close together.
+void CopyColumns(std::span<const Column> columns, int64_t k, const KernelTable& kernels,
+                 char* panel) {
+  StripCopier copier(columns, kernels.panel_cols, panel);
+  switch (kernels.weights) {
+    case WeightFormat::kF32:
+      return copier.Copy<4>(k);
+    case WeightFormat::kBF16:
+      return copier.Copy<4>(k / 2);
+    case WeightFormat::kInt8:
+      for (int64_t first = 0; first < k; first += Int8Format::kGroup) {
+        copier.Copy<4>(Int8Format::kGroup / 4);
+        copier.Copy<2>(1);
+      }
+      return;
+    case WeightFormat::kInt4:
+      copier.Copy<4>(1);
+      for (int64_t first = 0; first < k; first += Int4Format::kGroup) {
+        copier.Copy<4>(Int4Format::kGroup / 8);
+        copier.Copy<1>(2);
+      }
+      return;
+  }
+}
+
 }  // namespace
 
 PackedMatrix::PackedMatrix(int64_t num_panels, int64_t source_k, const KernelTable& kernels)
@@ -171,6 +227,28 @@ std::unique_ptr<PackedMatrix> PackedMatrix::PackGated(const HostMatrix& gate, co
     const HostMatrix& source = j < half ? gate : up;
     const int64_t row = panel * half + j % half;
     return row < source.rows ? RowOf(source, row) : SourceRow{};
+  });
+  return matrix;
+}
+
+std::unique_ptr<PackedMatrix> PackedMatrix::Select(const PackedMatrix& from,
+                                                   std::span<const int32_t> columns,
+                                                   const KernelTable& kernels, ThreadPool& pool) {
+  const int64_t cols = kernels.panel_cols;
+  const int64_t n = static_cast<int64_t>(columns.size());
+  std::unique_ptr<PackedMatrix> matrix(new PackedMatrix(CeilDiv(n, cols), from.k_, kernels));
+  if (n == 0) return matrix;
+  const char* source = static_cast<const char*>(from.panels_.data());
+  char* panels = static_cast<char*>(matrix->panels_.data());
+  pool.ParallelFor(matrix->num_panels_, /*serial=*/false, [&](int64_t begin, int64_t end) {
+    std::vector<Column> chosen;
+    for (int64_t p = begin; p < end; ++p) {
+      chosen.clear();
+      for (int64_t j = p * cols; j < std::min(n, (p + 1) * cols); ++j) {
+        chosen.push_back({source + columns[j] / cols * from.panel_bytes_, columns[j] % cols});
+      }
+      CopyColumns(chosen, from.k_, kernels, panels + p * from.panel_bytes_);
+    }
   });
   return matrix;
 }

@@ -20,6 +20,11 @@ class PackedMatrix : public Matrix {
   // Panels of panel_cols / 2 rows of gate and the same rows of up.
   static std::unique_ptr<PackedMatrix> PackGated(const HostMatrix& gate, const HostMatrix& up,
                                                  const KernelTable& kernels, ThreadPool& pool);
+  // Some columns of `from`'s panels, which Pack or Select has made with the same kernels, in new
+  // panels.
+  static std::unique_ptr<PackedMatrix> Select(const PackedMatrix& from,
+                                              std::span<const int32_t> columns,
+                                              const KernelTable& kernels, ThreadPool& pool);
 
   size_t size_bytes() const override { return panels_.size_bytes(); }
   const void* panels() const { return panels_.data(); }

@@ -24,6 +24,12 @@ class PlainMatrix : public Matrix {
       values.insert(values.end(), rows.begin(), rows.end());
     }
   }
+  PlainMatrix(const PlainMatrix& from, std::span<const int32_t> rows) : k(from.k) {
+    for (const int32_t row : rows) {
+      const auto first = from.values.begin() + row * k;
+      values.insert(values.end(), first, first + k);
+    }
+  }
   size_t size_bytes() const override { return values.size() * sizeof(float); }
 
   int64_t k;
@@ -91,6 +97,9 @@ class ReferenceBackend : public Backend {
   std::unique_ptr<Matrix> LoadGatedMatrix(const HostMatrix& gate, const HostMatrix& up) override {
     const HostMatrix parts[] = {gate, up};
     return std::make_unique<PlainMatrix>(parts);
+  }
+  std::unique_ptr<Matrix> SelectRows(const Matrix& w, std::span<const int32_t> rows) override {
+    return std::make_unique<PlainMatrix>(static_cast<const PlainMatrix&>(w), rows);
   }
   std::unique_ptr<EmbeddingTable> LoadEmbedding(const HostMatrix& table) override {
     return std::make_unique<PlainEmbedding>(table);

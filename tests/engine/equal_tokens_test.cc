@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "tests/support/collecting_sink.h"
 #include "tests/support/test_models.h"
+#include "tests/support/token_counts_file.h"
 
 namespace strata {
 namespace {
@@ -78,6 +79,12 @@ class CaseGenerator {
   const ModelConfig& config_;
   const int max_prompt_, max_new_;
 };
+
+// 0: none.
+int AnyDraftVocabulary(CaseGenerator& generate, int vocab_size) {
+  const int sizes[] = {0, 1, 16, 64, vocab_size / 2};
+  return sizes[generate.Int(0, 4)];
+}
 
 bool operator==(const TokenLogprob& a, const TokenLogprob& b) {
   return a.token_id == b.token_id && a.logprob == b.logprob;
@@ -155,6 +162,12 @@ void RunSetting(const Setting& setting, uint64_t seed) {
     options.max_context = setting.max_prompt + setting.max_new + 1;
     options.kv_cache_bytes =
         KvBytes(alone->checkpoint().config(), device, options.max_context) * generate.Int(1, 3);
+    const int vocab_size = alone->checkpoint().config().vocab_size;
+    options.draft_vocabulary_size = AnyDraftVocabulary(generate, vocab_size);
+    std::vector<TokenId> frequent(vocab_size / 2);
+    for (TokenId& id : frequent) id = generate.Token();
+    const TokenCountsFile counts(frequent);
+    if (options.draft_vocabulary_size > 0) options.draft_token_counts = counts.path();
     const auto crowded = OpenEngine(setting.model, device, options);
 
     std::vector<GenerateRequest> requests;
@@ -168,7 +181,8 @@ void RunSetting(const Setting& setting, uint64_t seed) {
     for (size_t i = 0; i < expected.size(); ++i) {
       SCOPED_TRACE("case " + std::to_string(done - static_cast<int>(expected.size() - i)) +
                    ", exit " + std::to_string(requests[i].speculation.exit_layer) + ", drafts " +
-                   std::to_string(requests[i].speculation.num_draft_tokens));
+                   std::to_string(requests[i].speculation.num_draft_tokens) +
+                   ", draft vocabulary " + std::to_string(options.draft_vocabulary_size));
       ExpectSame(actual[i], expected[i]);
     }
     crowded->WaitUntilIdle(Instant::max());

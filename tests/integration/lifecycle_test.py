@@ -89,7 +89,11 @@ class Start(unittest.TestCase):
     def test_options_that_do_not_fit_the_checkpoint_give_one_line_and_exit_code_1(self):
         for flags, words in ((("--exit-layer", "16"), "exit"),
                              (("--max-context", "4096"), "2048"),
-                             (("--kv-cache-memory", "1MiB"), "KV")):
+                             (("--kv-cache-memory", "1MiB"), "KV"),
+                             (("--draft-vocabulary", "4096"), "[0, 4095]"),
+                             (("--draft-token-counts", "counts"), "draft vocabulary"),
+                             (("--draft-vocabulary", "9", "--draft-token-counts", __file__),
+                              f"{__file__}:1: ")):
             with self.subTest(flags):
                 result = run_server("--model", DEMO_MODEL, "--listen", "127.0.0.1:0",
                                     "--metrics-listen", "none", *flags)

@@ -2,7 +2,9 @@
 """The strata command against a real server: in pipes, as JSON, and when it goes wrong."""
 
 import json
+import pathlib
 import subprocess
+import tempfile
 import unittest
 
 from server_process import BIN, ServerProcess, wait_until
@@ -60,6 +62,16 @@ class Generate(Strata):
             drafted = self.server.strata("generate", *SEEDED, "--exit-layer", str(exit_layer),
                                          "--num-draft-tokens", str(drafts), PROMPT)
             self.assertEqual(drafted.stdout, plain, (exit_layer, drafts))
+
+    def test_a_draft_vocabulary_does_not_change_a_seeded_answer(self):
+        ids = self.server.strata("tokenize", "--no-special-tokens", PROMPT).stdout.split()
+        with tempfile.TemporaryDirectory() as folder:
+            counts = pathlib.Path(folder) / "counts"
+            counts.write_text("".join(f"{id} {ids.count(id)}\n" for id in set(ids)))
+            with ServerProcess("--draft-vocabulary", "256", "--draft-token-counts",
+                               counts) as trimmed:
+                actual = trimmed.strata("generate", *SEEDED, PROMPT).stdout
+        self.assertEqual(actual, self.server.strata("generate", *SEEDED, PROMPT).stdout)
 
     def test_drafts_are_coloured_only_where_asked_or_on_a_terminal(self):
         flags = (*SEEDED, "--exit-layer", "8", "--show-drafts", PROMPT)

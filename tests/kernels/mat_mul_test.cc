@@ -207,6 +207,54 @@ TEST_P(MatMul, NanStaysInItsRow) {
   }
 }
 
+TEST_P(MatMul, SelectedRowsGiveTheSameColumns) {
+  const int64_t n = 1505;
+  for (const int64_t k : {16, 160, 1040}) {
+    const std::unique_ptr<Matrix> whole = Load(RandomValues(n * k, 29), n, k);
+    const DeviceTensor a = Operand(RandomValues(kMaxRows * k, 30), kMaxRows, k);
+    const DeviceTensor all(*backend_, DType::kF32, kMaxRows, n);
+    backend_->MatMul(a, *whole, Backend::Epilogue::kStore, all);
+    const std::vector<float> expected = all.Values();
+    // Any order, and some twice; whole panels, less, and more.
+    std::mt19937 random(31);
+    for (const int64_t count : {1, 15, 16, 64, 65, 333, 2000}) {
+      std::vector<int32_t> rows(count);
+      for (int32_t& row : rows) row = static_cast<int32_t>(random() % n);
+      rows.front() = static_cast<int32_t>(n) - 1;
+      const std::unique_ptr<Matrix> selection = backend_->SelectRows(*whole, rows);
+      const DeviceTensor some(*backend_, DType::kF32, kMaxRows, count);
+      backend_->MatMul(a, *selection, Backend::Epilogue::kStore, some);
+      const std::vector<float> got = some.Values();
+      for (int64_t i = 0; i < kMaxRows; ++i) {
+        for (int64_t j = 0; j < count; ++j) {
+          ASSERT_EQ(got[i * count + j], expected[i * n + rows[j]])
+              << "K " << k << ", " << count << " rows of weights, row " << i << " column " << j;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatMul, ASelectionCanBeSelectedFromAndOutlivesItsSource) {
+  const int64_t n = 200;
+  const int64_t k = 48;
+  std::unique_ptr<Matrix> whole = Load(RandomValues(n * k, 32), n, k);
+  const DeviceTensor a = Operand(RandomValues(2 * k, 33), 2, k);
+  const DeviceTensor all(*backend_, DType::kF32, 2, n);
+  backend_->MatMul(a, *whole, Backend::Epilogue::kStore, all);
+  std::vector<int32_t> odd;
+  for (int32_t row = 1; row < n; row += 2) odd.push_back(row);
+  std::unique_ptr<Matrix> selection = backend_->SelectRows(*whole, odd);
+  EXPECT_LT(selection->size_bytes(), whole->size_bytes());
+  whole.reset();
+  selection = backend_->SelectRows(*selection, std::vector<int32_t>{99, 0});
+  const DeviceTensor some(*backend_, DType::kF32, 2, 2);
+  backend_->MatMul(a, *selection, Backend::Epilogue::kStore, some);
+  const std::vector<float> expected = all.Values();
+  EXPECT_EQ(some.Values(),
+            (std::vector<float>{expected[199], expected[1], expected[n + 199], expected[n + 1]}));
+}
+
 TEST_P(MatMul, NoRowsIsNoWork) {
   const std::unique_ptr<Matrix> matrix = Load(RandomValues(64 * 16, 19), 64, 16);
   const DeviceTensor out(*backend_, DType::kF32, 0, 64);

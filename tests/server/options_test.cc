@@ -94,6 +94,10 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
                                "13",
                                "--num-draft-tokens",
                                "14",
+                               "--draft-vocabulary",
+                               "16",
+                               "--draft-token-counts",
+                               "counts",
                                "--accept-model-license",
                                "some-id",
                                "--drain-timeout",
@@ -117,6 +121,8 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
   EXPECT_EQ(options.speculation, Speculation::Mode::kFixed);
   EXPECT_EQ(options.engine.default_exit_layer, 13);
   EXPECT_EQ(options.engine.default_num_draft_tokens, 14);
+  EXPECT_EQ(options.engine.draft_vocabulary_size, 16);
+  EXPECT_EQ(options.engine.draft_token_counts, "counts");
   EXPECT_EQ(options.accepted_license, "some-id");
   EXPECT_EQ(options.drain_timeout.count(), 15'000);
   EXPECT_EQ(options.port_file, "ports");

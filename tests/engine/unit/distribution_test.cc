@@ -19,10 +19,12 @@
 #include "tests/engine/unit/chi_square.h"
 #include "tests/support/collecting_sink.h"
 #include "tests/support/test_models.h"
+#include "tests/support/token_counts_file.h"
 
 namespace strata {
 namespace {
 
+constexpr int kVocabSize = 1505;  // the tiny model's
 const std::vector<TokenId> kPrompt = {17, 5, 900};
 // Texts are compared by their first tokens: the prefill's own, then drafted ones and those that
 // replace or follow drafts.
@@ -36,6 +38,7 @@ struct Setting {
   int num_draft_tokens = 0;  // 0: off
   SamplingParams sampling;
   int num_requests = 0;
+  enum class DraftTokens { kAll, kEven, kLearnt } draft_tokens = DraftTokens::kAll;
 };
 void PrintTo(const Setting& setting, std::ostream* out) { *out << setting.name; }
 
@@ -73,11 +76,28 @@ SamplingParams Penalties() {
   return sampling;
 }
 
+// Three tokens share the mass, of which the even ones are one.
+SamplingParams Biased() {
+  SamplingParams sampling = Hot();
+  sampling.logit_bias = {{11, 30.0f}, {12, 30.0f}, {13, 30.0f}};
+  return sampling;
+}
+
+constexpr int kLearntTokens = 16;
+
 std::vector<Setting> Settings() {
-  return {{"Off", 0, 0, TopK(), 600},           {"Exit1_K1", 1, 1, TopK(), 600},
-          {"Hot_Exit3_K4", 3, 4, Hot(), 600},   {"Exit3_K2", 3, 2, TopK(), 1250},
-          {"Exit2_K4", 2, 4, TopK(), 600},      {"Exit5_K3", 5, 3, TopK(), 600},
-          {"TopP_Exit3_K3", 3, 3, TopP(), 600}, {"Penalties_Exit4_K4", 4, 4, Penalties(), 600}};
+  using DraftTokens = Setting::DraftTokens;
+  return {{"Off", 0, 0, TopK(), 600},
+          {"Exit1_K1", 1, 1, TopK(), 600},
+          {"Hot_Exit3_K4", 3, 4, Hot(), 600},
+          {"Exit3_K2", 3, 2, TopK(), 1250},
+          {"Exit2_K4", 2, 4, TopK(), 600},
+          {"Exit5_K3", 5, 3, TopK(), 600},
+          {"TopP_Exit3_K3", 3, 3, TopP(), 600},
+          {"Penalties_Exit4_K4", 4, 4, Penalties(), 600},
+          {"Exit5_K3_EvenTokens", 5, 3, TopK(), 600, DraftTokens::kEven},
+          {"Exit4_K4_Biased_EvenTokens", 4, 4, Biased(), 600, DraftTokens::kEven},
+          {"Exit3_K2_LearntTokens", 3, 2, TopK(), 600, DraftTokens::kLearnt}};
 }
 
 // The probability of each next token that sampling leaves, in double precision.
@@ -173,6 +193,15 @@ void Distributions::Generate() {
   const Setting& setting = GetParam();
   EngineOptions options = TestEngineOptions();
   options.max_queue = setting.num_requests * kSamplesPerRequest;
+  std::vector<TokenId> even;
+  for (TokenId id = 0; id < kVocabSize; id += 2) even.push_back(id);
+  const TokenCountsFile even_tokens(even);
+  if (setting.draft_tokens == Setting::DraftTokens::kEven) {
+    options.draft_vocabulary_size = static_cast<int>(even.size());
+    options.draft_token_counts = even_tokens.path();
+  } else if (setting.draft_tokens == Setting::DraftTokens::kLearnt) {
+    options.draft_vocabulary_size = kLearntTokens;
+  }
   const auto engine = OpenEngine(TinyModel(), {"", kernels::WeightFormat::kF32, 1}, options);
   GenerateRequest request;
   request.prompt = kPrompt;

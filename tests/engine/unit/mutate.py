@@ -12,13 +12,30 @@ import sys
 MUTANTS = {
     "raw_q": (
         "round.cc",
-        """    work.proposals.push_back(sampler.Warp(logits));
+        """    work.proposals.push_back(sampler.Warp(logits, draft_head_->token_ids));
     id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
 """,
-        """    id = SampleFrom(sampler.Warp(logits), sequence.uniforms().Next());
+        """    id = SampleFrom(sampler.Warp(logits, draft_head_->token_ids), sequence.uniforms().Next());
     work.proposals.push_back(Sampler(SamplingParams{}, 0, {}).Warp(logits));
 """,
         "q is not what the draft was drawn from"),
+    "unmapped_q": (
+        "round.cc",
+        """    work.proposals.push_back(sampler.Warp(logits, draft_head_->token_ids));
+    id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
+""",
+        """    work.proposals.push_back(sampler.Warp(logits));
+    id = draft_head_->token_ids[SampleFrom(work.proposals.back(), sequence.uniforms().Next())];
+""",
+        "q is of places in the draft vocabulary, the draft is a token"),
+    "share_as_q": (
+        "round.cc",
+        """    id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
+""",
+        """    id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
+    for (double& q : work.proposals.back().probs) q *= draft_head_->token_ids.empty() ? 1.0 : 0.5;
+""",
+        "q is the share of the whole vocabulary's mass, though the draft came from a part"),
     "wrong_q": (
         "round.cc",
         "verdict = VerifyDraft(sampler.Warp(logits), work.proposals[draft_index],",

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -270,6 +271,60 @@ TEST(Sampler, TheExtremesOfTruncationKeepTheMostLikelyToken) {
   for (const SamplingParams& params : {top_p, min_p, cold}) {
     EXPECT_THAT(Sampler(params, 0, {}).Warp(logits).ids, ElementsAre(best));
   }
+}
+
+// ---- Some tokens only ------------------------------------------------------------------------
+
+// Logits of the tokens `ids` alone must do what logits of all do where the others are far below.
+// Both have the same bits: e^-87 is 0 in the sums.
+TEST(Sampler, SomeTokensLogitsDoWhatAllDoWhereTheOthersAreFarBelow) {
+  std::mt19937_64 random(31);
+  std::uniform_int_distribution<int> any_token(0, 199);
+  std::uniform_real_distribution<float> any_penalty(-2, 2);
+  for (int round = 0; round < 1000; ++round) {
+    SCOPED_TRACE(round);
+    SamplingParams params = RandomTruncation(random);
+    if (round % 3 == 0) params.temperature = 0;
+    // Top-k must not reach the others, which have places, too.
+    if (params.top_k > 20) params.top_k = 20;
+    if (round % 2 == 0) {
+      params.repetition_penalty = 1.2f;
+      params.presence_penalty = any_penalty(random);
+      params.frequency_penalty = any_penalty(random);
+      for (int i = 0; i < 5; ++i) {
+        params.logit_bias.emplace_back(any_token(random), any_penalty(random));
+      }
+    }
+    std::vector<TokenId> prompt(10), generated(10), ids(20 + round % 100);
+    for (TokenId& id : prompt) id = any_token(random);
+    for (TokenId& id : generated) id = any_token(random);
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<TokenId>(i * 200 / ids.size());
+    std::vector<float> all(200, -1e6f),
+        some = RandomLogits(random, static_cast<int>(ids.size()), 2);
+    for (size_t i = 0; i < ids.size(); ++i) all[ids[i]] = some[i];
+    params.seed = params.temperature > 0 ? std::optional<uint64_t>(random()) : std::nullopt;
+    Sampler sampler(params, 3, prompt);
+    for (const TokenId id : generated) sampler.Push(id);
+    EXPECT_EQ(sampler.Choose(some, round, ids), sampler.Choose(all, round));
+    const Distribution warped = sampler.Warp(some, ids);
+    const Distribution expected = sampler.Warp(all);
+    EXPECT_TRUE(std::includes(ids.begin(), ids.end(), warped.ids.begin(), warped.ids.end()));
+    for (TokenId id = 0; id < 200; ++id) {
+      ASSERT_NEAR(warped.Probability(id), expected.Probability(id), 1e-12) << "token " << id;
+    }
+  }
+}
+
+TEST(Sampler, BiasAndPenaltiesOfTokensThatAreNotThereHaveNoEffect) {
+  SamplingParams params = Greedy();
+  params.logit_bias = {{3, 100.0f}, {9, 100.0f}, {0, 100.0f}};
+  params.repetition_penalty = 2;
+  Sampler sampler(params, 0, std::vector<TokenId>{0, 3, 9});
+  const std::vector<TokenId> ids = {2, 4, 8};
+  EXPECT_EQ(sampler.Choose(std::vector<float>{1, 3, 2}, 0, ids), 4);
+  EXPECT_THAT(sampler.Warp(std::vector<float>{1, 3, 2}, ids).ids, ElementsAre(4));
+  // The next call sees all tokens again.
+  EXPECT_EQ(sampler.Choose(std::vector<float>(10), 0), 0);
 }
 
 // ---- Drawing ---------------------------------------------------------------------------------
