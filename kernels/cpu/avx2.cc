@@ -139,12 +139,14 @@ void Read(const void* data, size_t bytes, float* sink) {
 
 double Bf16Flops(int64_t iterations, float* sink) {
   __m256 sum[12];
+#pragma GCC unroll 12
   for (int c = 0; c < 12; ++c) sum[c] = Vec8::Set1(static_cast<float>(c));
   const __m256 scale = Vec8::Set1(*sink + 0.5f);
   for (int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 12
     for (int c = 0; c < 12; ++c) sum[c] = _mm256_fmadd_ps(sum[c], scale, scale);
   }
+#pragma GCC unroll 12
   for (int c = 1; c < 12; ++c) sum[0] = _mm256_add_ps(sum[0], sum[c]);
   *sink = Vec8::ReduceAdd(sum[0]);
   return static_cast<double>(iterations) * 12 * 8 * 2;
@@ -162,6 +164,7 @@ double Int8Ops(int64_t iterations, float* sink) {
       sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(pairs, ones));
     }
   }
+#pragma GCC unroll 12
   for (int c = 1; c < 12; ++c) sum[0] = _mm256_add_epi32(sum[0], sum[c]);
   *sink = Vec8::ReduceAdd(_mm256_cvtepi32_ps(sum[0]));
   return static_cast<double>(iterations) * 12 * 32 * 2;

@@ -37,12 +37,14 @@ void Read(const void* data, size_t bytes, float* sink) {
 
 double Bf16Flops(int64_t iterations, float* sink) {
   __m512 sum[24];
+#pragma GCC unroll 24
   for (int c = 0; c < 24; ++c) sum[c] = Vec16::Set1(static_cast<float>(c));
   const __m512 scale = Vec16::Set1(*sink + 0.5f);
   for (int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 24
     for (int c = 0; c < 24; ++c) sum[c] = _mm512_fmadd_ps(sum[c], scale, scale);
   }
+#pragma GCC unroll 24
   for (int c = 1; c < 24; ++c) sum[0] = _mm512_add_ps(sum[0], sum[c]);
   *sink = Vec16::ReduceAdd(sum[0]);
   return static_cast<double>(iterations) * 24 * 16 * 2;

@@ -125,12 +125,14 @@ void Read(const void* data, size_t bytes, float* sink) {
 
 double Bf16Flops(int64_t iterations, float* sink) {
   Floats sum[8];
+#pragma GCC unroll 8
   for (int c = 0; c < 8; ++c) sum[c] = Vec4::Set1(static_cast<float>(c));
   const Floats scale = Vec4::Set1(*sink + 0.5f);
   for (int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 8
     for (int c = 0; c < 8; ++c) sum[c] = Vec4::Fma(sum[c], scale, scale);
   }
+#pragma GCC unroll 8
   for (int c = 1; c < 8; ++c) sum[0] += sum[c];
   *sink = Vec4::ReduceAdd(sum[0]);
   return static_cast<double>(iterations) * 8 * 4 * 2;
