@@ -61,5 +61,5 @@ def to_svg(results: Results) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y:.0f}" '
         'font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="#ffffff"/>',
-        text(12, 22, title + "; dashed: limit of strata's weights", font_size="14"),
+        text(12, 22, title + "; dashed: strata's limit", font_size="14"),
         *legend(results.engines()), *parts, "</svg>"]) + "\n"

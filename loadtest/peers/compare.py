@@ -11,6 +11,7 @@ import argparse
 import os
 import pathlib
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -123,6 +124,7 @@ def write(found: results.Results, out: pathlib.Path) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was measured is still written
     args = arguments()
     works = args.works
     setting = contenders.Setting(
