@@ -27,6 +27,7 @@ libcli11-dev: the command lines
 libtomlplusplus-dev: the server's configuration file
 libgtest-dev: the test framework
 libgmock-dev: the test framework's matchers
+valgrind: counts the kernels' instructions (its header is for the build)
 "
 test_packages="
 clang-format-14: the formatting test
