@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "engine/request.h"
 #include "kernels/tensor.h"
+#include "kernels/weight_format.h"
 #include "server/option_values.h"
 
 namespace strata::server {
