@@ -266,7 +266,7 @@ std::unique_ptr<PackedMatrix> PackedMatrix::Select(const PackedMatrix& from,
 std::unique_ptr<PackedMatrix> PackedMatrix::Load(const MatrixShape& shape,
                                                  const PackedWeights::ReadBytes& read,
                                                  const KernelTable& kernels, ThreadPool& pool) {
-  // Copied rather than used where the file is mapped: its pages of 4 KiB cost a fifth of the
+  // Copied rather than used where the file is mapped: its pages of 4 KiB cost a quarter of the
   // speed at which huge ones can be read.
   std::unique_ptr<PackedMatrix> matrix(
       new PackedMatrix(NumPanels(shape, kernels), shape.cols, kernels));
