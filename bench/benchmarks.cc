@@ -11,6 +11,7 @@
 #include "bench/speculative.h"
 #include "bench/throughput.h"
 #include "bench/workload.h"
+#include "engine/checkpoint/packed_file.h"
 #include "engine/engine.h"
 #include "engine/model/llama_model.h"
 #include "engine/status_macros.h"
@@ -30,11 +31,13 @@ struct OpenedEngine {
   double load_seconds = 0;
 };
 
-absl::StatusOr<OpenedEngine> OpenEngine(const Options& options, RoundTotals* rounds) {
+// Sets options.weights to what the folder and options.dtype come to.
+absl::StatusOr<OpenedEngine> OpenEngine(Options& options, RoundTotals* rounds) {
   const Instant start = std::chrono::steady_clock::now();
   OpenedEngine result;
   ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(options.model));
   ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::Open(options.model, checkpoint->config().vocab_size));
+  ASSIGN_OR_RETURN(options.weights, ChooseWeightFormat(*checkpoint, options.dtype));
   const Room room = RoomFor(options, checkpoint->config());
   try {
     auto backend = kernels::CreateCpuBackend({options.weights, options.num_threads, ""});
@@ -100,7 +103,8 @@ Room RoomFor(const Options& options, const ModelConfig& config) {
   return room;
 }
 
-absl::StatusOr<Report> RunBenchmarks(const Options& options) {
+absl::StatusOr<Report> RunBenchmarks(const Options& asked_options) {
+  Options options = asked_options;
   RoundTotals rounds;
   ASSIGN_OR_RETURN(const OpenedEngine opened, OpenEngine(options, &rounds));
   Engine& engine = *opened.engine;

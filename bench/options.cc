@@ -59,12 +59,12 @@ void AddSpeculation(CLI::App& app, Options& options) {
 absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& args) {
   CommandLine result;
   Options& options = result.options;
-  std::string dtype = "bf16";
+  std::string dtype;
   std::vector<std::string> groups;
   CLI::App app(kDescription, "strata-bench");
   app.option_defaults()->always_capture_default();
   app.add_option("--model", options.model, "Checkpoint folder")->required();
-  app.add_option("--dtype", dtype, "Weight type")
+  app.add_option("--dtype", dtype, "Weight type; by default a packed folder's own, else bf16")
       ->check(CLI::IsMember({"bf16", "f32", "int8", "int4"}));
   app.add_option("--threads", options.num_threads, "Threads; 0: one per core")
       ->check(CLI::Range(0, 1024));
@@ -81,7 +81,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
   } catch (const CLI::ParseError& error) {
     return absl::InvalidArgumentError(error.what());
   }
-  kernels::ParseWeightFormat(dtype.c_str(), &options.weights);
+  if (kernels::ParseWeightFormat(dtype.c_str(), &options.weights)) options.dtype = options.weights;
   if (!groups.empty()) options.groups.clear();
   for (const std::string& name : groups) options.groups.insert(GroupNames().at(name));
   return result;

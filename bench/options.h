@@ -3,6 +3,7 @@
 #ifndef STRATA_BENCH_OPTIONS_H_
 #define STRATA_BENCH_OPTIONS_H_
 
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,8 +18,9 @@ enum class Group { kStartUp, kPrefill, kDecode, kContext, kSpeculative, kMemory 
 
 struct Options {
   std::string model;
-  kernels::WeightFormat weights = kernels::WeightFormat::kBF16;
-  int num_threads = 0;  // 0: one per core
+  std::optional<kernels::WeightFormat> dtype;  // absent: a packed folder's own, else bf16
+  kernels::WeightFormat weights = kernels::WeightFormat::kBF16;  // what that comes to
+  int num_threads = 0;                                           // 0: one per core
   std::set<Group> groups = {Group::kStartUp, Group::kPrefill,     Group::kDecode,
                             Group::kContext, Group::kSpeculative, Group::kMemory};
   int decode_tokens = 128;                        // generated per sequence and repetition

@@ -31,12 +31,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
 
 #include "kernels/tensor.h"
+#include "kernels/weight_format.h"
 
 namespace strata::kernels {
 
@@ -51,6 +53,35 @@ class Matrix {
   virtual ~Matrix() = default;
   // Bytes that one product with it reads.
   virtual size_t size_bytes() const = 0;
+};
+
+// A weight matrix before it is packed.
+struct MatrixShape {
+  int64_t rows = 0;    // output features; if gated, those of gate, which are those of up too
+  int64_t cols = 0;    // input features
+  bool gated = false;  // as from LoadGatedMatrix
+};
+
+// Packed matrices as bytes, which a file may hold until they are loaded again
+// without packing. Thread rule and errors as of the Backend that owns it.
+class PackedWeights {
+ public:
+  // Reads the matrix's bytes from `offset` on into `out`, all of it. False: cannot be read.
+  // Called from several threads at once.
+  using ReadBytes = std::function<bool(int64_t offset, std::span<std::byte> out)>;
+
+  virtual ~PackedWeights() = default;
+
+  virtual WeightFormat format() const = 0;
+  // Names the order and meaning of the bytes: backends whose layouts have the
+  // same name read each other's, and it changes with any change to either.
+  virtual std::string layout() const = 0;
+  virtual int64_t SizeBytes(const MatrixShape& shape) const = 0;
+  // [SizeBytes], host memory, valid while `matrix` lives.
+  virtual std::span<const std::byte> Bytes(const Matrix& matrix) const = 0;
+  // The matrix of these SizeBytes(shape) bytes; whatever they are, computing with them is safe.
+  // Null if `read` has failed.
+  virtual std::unique_ptr<Matrix> Load(const MatrixShape& shape, const ReadBytes& read) = 0;
 };
 
 // The rows of a token-embedding table, in the backend's own layout.
@@ -129,6 +160,8 @@ class Backend {
   // May keep `table.data` and read it later: it must outlive the result.
   virtual std::unique_ptr<EmbeddingTable> LoadEmbedding(const HostMatrix& table) = 0;
   virtual std::unique_ptr<KvCache> CreateKvCache(const KvCacheShape& shape) = 0;
+  // Optional. Null: this backend's matrices cannot be saved.
+  virtual PackedWeights* packed_weights() { return nullptr; }
 
   // ---- Operations ---------------------------------------------------------
 

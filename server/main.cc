@@ -41,8 +41,17 @@ void ServeUntilSignal(const Options& options, ShutdownSignal* signal, StrataServ
   spdlog::info("stopped{}", all_ended ? "" : "; some requests were cut short");
 }
 
+int Pack(const Options& options) {
+  const absl::StatusOr<PackedSummary> packed = SavePacked(options);
+  if (!packed.ok()) return Fail(kExitFailure, packed.status());
+  fmt::print("strata-server: wrote {}: {:.1f} MB of weights, {}\n", options.save_packed,
+             static_cast<double>(packed->size_bytes) / 1e6, packed->layout);
+  return EXIT_SUCCESS;
+}
+
 int Run(const Options& options, ShutdownSignal* signal) {
   SetUpLogging(options.log_level);
+  if (!options.save_packed.empty()) return Pack(options);
   ServerMetrics metrics;
   absl::StatusOr<std::unique_ptr<Engine>> engine = LoadEngine(options, &metrics);
   if (!engine.ok()) return Fail(kExitFailure, engine.status());

@@ -1,4 +1,4 @@
-// From options to a running engine.
+// From options to a running engine, or to a packed folder.
 
 #ifndef STRATA_SERVER_MODEL_LOADER_H_
 #define STRATA_SERVER_MODEL_LOADER_H_
@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "engine/model/pack_checkpoint.h"
 #include "server/options.h"
 
 namespace strata::server {
@@ -15,6 +16,9 @@ namespace strata::server {
 // backend and starts the engine. `observer` must outlive the engine.
 absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const Options& options,
                                                    EngineObserver* observer);
+
+// The same checks, then writes the packed folder options.save_packed.
+absl::StatusOr<PackedSummary> SavePacked(const Options& options);
 
 }  // namespace strata::server
 

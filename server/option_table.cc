@@ -35,8 +35,11 @@ absl::Status SetDevice(const std::string& text, Options*) {
 }
 
 absl::Status SetDtype(const std::string& text, Options* options) {
-  if (kernels::ParseWeightFormat(text.c_str(), &options->weights)) return absl::OkStatus();
-  return OneOf(text, {"bf16", "f32", "int8", "int4"});
+  kernels::WeightFormat format;
+  RETURN_IF_ERROR(OneOf(text, {"bf16", "f32", "int8", "int4"}));
+  kernels::ParseWeightFormat(text.c_str(), &format);
+  options->weights = format;
+  return absl::OkStatus();
 }
 
 absl::Status SetTensorParallel(const std::string& text, Options*) {
@@ -100,7 +103,8 @@ Setter String(std::string Options::*field) {
 std::vector<OptionSpec> MakeTable() {
   constexpr int64_t kMany = 1 << 20;
   return {
-      {"model", "DIR", "The checkpoint's folder (required)", String(&Options::model)},
+      {"model", "DIR", "The checkpoint's folder, packed or not (required)",
+       String(&Options::model)},
       {"listen", "HOST:PORT", "Where gRPC listens; port 0 picks a free one [127.0.0.1:50051]",
        SetListen},
       {"metrics-listen", "HOST:PORT", "Where /metrics listens, or 'none' [127.0.0.1:9464]",
@@ -108,8 +112,10 @@ std::vector<OptionSpec> MakeTable() {
       {"device", "cpu|cuda", "Where the model runs [cpu]", SetDevice},
       {"dtype", "bf16|f32|int8|int4",
        "Format of the weights, int8 and int4 being quantised at load; KV is "
-       "bf16, with f32 weights f32 [bf16]",
+       "bf16, with f32 weights f32 [a packed folder's own, else bf16]",
        SetDtype},
+      {"save-packed", "OUT", "Writes a packed folder, which starts at once, instead of serving",
+       String(&Options::save_packed)},
       {"threads", "N", "Threads that compute; 0: one per core [0]",
        Integer([](Options* o) -> int& { return o->threads; }, 0, 1024)},
       {"tensor-parallel", "N", "Shards of the model [1]", SetTensorParallel},

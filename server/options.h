@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "engine/request.h"
 #include "kernels/tensor.h"
+#include "kernels/weight_format.h"
 #include "server/option_values.h"
 
 namespace strata::server {
@@ -23,14 +24,15 @@ struct Options {
   std::string model;  // the checkpoint's folder
   HostPort listen{"127.0.0.1", 50051};
   std::optional<HostPort> metrics_listen = HostPort{"127.0.0.1", 9464};  // absent: no /metrics
-  kernels::WeightFormat weights = kernels::WeightFormat::kBF16;
-  int threads = 0;  // 0: one per core
+  std::optional<kernels::WeightFormat> weights;  // absent: the packed folder's, else bf16
+  int threads = 0;                               // 0: one per core
   EngineOptions engine;
   Speculation::Mode speculation = Speculation::Mode::kAuto;
   int default_max_new_tokens = 512;  // where neither request nor generation_config.json says
   int max_calls = 1024;              // calls of Inference in flight
   int max_message_bytes = 16 << 20;
   std::string accepted_license;
+  std::string save_packed;  // a folder to write, instead of serving; empty: serve
   std::chrono::milliseconds drain_timeout{30'000};
   std::string port_file;  // empty: none
   std::string log_level = "info";

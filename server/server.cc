@@ -8,6 +8,7 @@
 #include <chrono>
 #include <utility>
 
+#include "engine/checkpoint/packed_file.h"
 #include "engine/status_macros.h"
 #include "server/load_metrics.h"
 #include "server/malformed_request.h"
@@ -42,7 +43,8 @@ StrataServer::StrataServer(const Options& options, Engine* engine, ServerMetrics
                                    engine->auto_speculation()),
                MakeRequestLimits(*engine), &calls_, &request_ids_},
       inference_(&serving_),
-      control_(&serving_, MakeModelInfo(serving_, options.weights)),
+      control_(&serving_, MakeModelInfo(serving_, options.weights.value_or(
+                                                      DefaultWeightFormat(engine->checkpoint())))),
       health_({v1::Inference::service_full_name(), v1::Control::service_full_name()}),
       orca_([engine, max_sequences = options.engine.max_sequences] {
         return MakeLoadReport(engine->GetLoad(), max_sequences);

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -10,6 +12,7 @@
 #include "engine/checkpoint/json_file.h"
 #include "engine/checkpoint/license.h"
 #include "engine/checkpoint/model_tensors.h"
+#include "engine/checkpoint/packed_file.h"
 #include "engine/checkpoint/printable.h"
 #include "engine/checkpoint/safetensors.h"
 #include "engine/status_macros.h"
@@ -152,6 +155,10 @@ absl::StatusOr<HostMatrix> ReadTensor(const SafetensorsFile& file, const TensorS
                     is_vector ? spec.shape[0] : spec.shape[1]};
 }
 
+size_t SizeBytes(const HostMatrix& tensor) {
+  return tensor.rows * tensor.cols * kernels::SizeOf(tensor.dtype);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& folder) {
@@ -160,16 +167,42 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& 
   checkpoint->folder_ = folder;
   ASSIGN_OR_RETURN(checkpoint->config_, ReadModelConfig(folder));
   ASSIGN_OR_RETURN(checkpoint->generation_defaults_, ReadGenerationDefaults(folder));
-  ASSIGN_OR_RETURN(checkpoint->license_, DetectLicense(folder, checkpoint->config_.name));
-  ASSIGN_OR_RETURN(ShardSet shards, ShardSet::Open(folder));
   for (const TensorSpec& spec : ModelTensors(checkpoint->config_)) {
+    checkpoint->num_parameters_ += std::accumulate(spec.shape.begin(), spec.shape.end(), int64_t{1},
+                                                   std::multiplies<int64_t>());
+  }
+  const bool is_packed = FileExists(folder + "/" + kPackedFileName);
+  RETURN_IF_ERROR(is_packed ? checkpoint->OpenPacked() : checkpoint->OpenTensors());
+  ASSIGN_OR_RETURN(const CheckpointLicense found, DetectLicense(folder, checkpoint->config_.name));
+  checkpoint->license_ = StricterOf(found, checkpoint->license_);
+  return checkpoint;
+}
+
+absl::Status Checkpoint::OpenTensors() {
+  ASSIGN_OR_RETURN(ShardSet shards, ShardSet::Open(folder_));
+  for (const TensorSpec& spec : ModelTensors(config_)) {
     ASSIGN_OR_RETURN(const SafetensorsFile* file, shards.FileOf(spec.name));
     ASSIGN_OR_RETURN(const HostMatrix tensor, ReadTensor(*file, spec));
-    checkpoint->num_parameters_ += tensor.rows * tensor.cols;
-    checkpoint->tensors_.emplace(spec.name, tensor);
+    tensors_.emplace(spec.name, tensor);
   }
-  checkpoint->files_ = shards.TakeFiles();
-  return checkpoint;
+  files_ = shards.TakeFiles();
+  return absl::OkStatus();
+}
+
+absl::Status Checkpoint::OpenPacked() {
+  ASSIGN_OR_RETURN(packed_, PackedFile::Open(folder_ + "/" + kPackedFileName));
+  for (const TensorSpec& spec : ModelTensors(config_)) {
+    if (spec.shape.size() > 1 && spec.name != kEmbeddingTensor) continue;
+    ASSIGN_OR_RETURN(const HostMatrix tensor, ReadTensor(packed_->tensors(), spec));
+    tensors_.emplace(spec.name, tensor);
+  }
+  for (const MatrixSpec& matrix : ModelMatrices(config_)) {
+    RETURN_IF_ERROR(packed_->FindMatrix(matrix.name).status());
+  }
+  // What a folder's name said does not get lost with the name.
+  config_.name = packed_->header().model_name;
+  license_ = packed_->header().license;
+  return absl::OkStatus();
 }
 
 Checkpoint::~Checkpoint() = default;
@@ -181,6 +214,14 @@ HostMatrix Checkpoint::Tensor(std::string_view name) const {
     std::abort();
   }
   return it->second;
+}
+
+void Checkpoint::Prefetch(const HostMatrix& tensor) const {
+  PrefetchMappedPages(tensor.data, SizeBytes(tensor));
+}
+
+void Checkpoint::Release(const HostMatrix& tensor) const {
+  ReleaseMappedPages(tensor.data, SizeBytes(tensor));
 }
 
 }  // namespace strata

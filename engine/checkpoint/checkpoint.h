@@ -1,5 +1,5 @@
-// A Hugging Face checkpoint folder, opened read-only: configuration, and
-// tensors by memory map.
+// A checkpoint folder, opened read-only: configuration, and tensors by memory map. It is
+// Hugging Face's, or one that PackCheckpoint wrote: then packed() holds the matrices.
 
 #ifndef STRATA_ENGINE_CHECKPOINT_CHECKPOINT_H_
 #define STRATA_ENGINE_CHECKPOINT_CHECKPOINT_H_
@@ -17,6 +17,7 @@
 
 namespace strata {
 
+class PackedFile;
 class SafetensorsFile;
 
 // The licence that a checkpoint carries.
@@ -45,6 +46,7 @@ class Checkpoint {
   // Errors name the file and the tensor or key:
   //   NOT_FOUND            folder or file missing
   //   INVALID_ARGUMENT     malformed, truncated, inconsistent, unsupported
+  // A folder with packed weights is one whatever else lies in it.
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& folder);
   ~Checkpoint();
 
@@ -57,11 +59,21 @@ class Checkpoint {
 
   // A tensor that Open has checked; vectors are matrices of one row. The
   // memory is the file's map: valid while this object lives.
-  // REQUIRES: `name` is one of the tensors that config() implies.
+  // REQUIRES: `name` is one of the tensors that config() implies; where packed() is not null, one
+  // that is no part of a matrix, or the embedding.
   kernels::HostMatrix Tensor(std::string_view name) const;
+  // Announces that all of the tensor is about to be read.
+  void Prefetch(const kernels::HostMatrix& tensor) const;
+  // Gives back the memory that reading the tensor has taken; it can be read again.
+  void Release(const kernels::HostMatrix& tensor) const;
+
+  // Null: the matrices are not packed.
+  const PackedFile* packed() const { return packed_.get(); }
 
  private:
   Checkpoint() = default;
+  absl::Status OpenTensors();
+  absl::Status OpenPacked();
 
   std::string folder_;
   ModelConfig config_;
@@ -69,6 +81,7 @@ class Checkpoint {
   CheckpointLicense license_;
   int64_t num_parameters_ = 0;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::unique_ptr<PackedFile> packed_;
   std::map<std::string, kernels::HostMatrix, std::less<>> tensors_;
 };
 

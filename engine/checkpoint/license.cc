@@ -58,8 +58,7 @@ std::string IdOfText(std::string_view normalized) {
 }
 
 absl::StatusOr<std::optional<std::string>> ReadLicenseFile(const std::string& folder) {
-  for (const char* name :
-       {"LICENSE", "LICENSE.txt", "LICENSE.md", "USE_POLICY", "USE_POLICY.md", "USE_POLICY.txt"}) {
+  for (const char* name : kLicenseFiles) {
     const std::string path = folder + "/" + name;
     if (!FileExists(path)) continue;
     ASSIGN_OR_RETURN(std::string text, ReadWholeFile(path, kMaxLicenseBytes));
@@ -109,6 +108,16 @@ absl::StatusOr<CheckpointLicense> DetectLicense(const std::string& folder,
   const bool noncommercial = is_fair || SaysNoncommercial(configured) || Has(configured, "-nc");
   license.needs_acceptance = text.has_value() || noncommercial;
   return license;
+}
+
+CheckpointLicense StricterOf(const CheckpointLicense& a, const CheckpointLicense& b) {
+  const auto strictness = [](const CheckpointLicense& license) {
+    if (license.id == kFairLicenseId) return 4;
+    if (SaysNoncommercial(license.id)) return 3;
+    if (license.needs_acceptance) return 2;
+    return license.id.empty() ? 0 : 1;
+  };
+  return strictness(b) > strictness(a) ? b : a;
 }
 
 }  // namespace strata

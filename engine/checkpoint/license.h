@@ -12,11 +12,17 @@ namespace strata {
 
 inline constexpr char kFairLicenseId[] = "fair-noncommercial-research";
 
-// Looks at, in this order: the text of LICENSE, LICENSE.txt, LICENSE.md or USE_POLICY (.md, .txt);
+// Where the text of a licence is looked for, in this order.
+inline constexpr const char* kLicenseFiles[] = {"LICENSE",    "LICENSE.txt",   "LICENSE.md",
+                                                "USE_POLICY", "USE_POLICY.md", "USE_POLICY.txt"};
+
+// Looks at, in this order: the text of the first of kLicenseFiles;
 // `name` (the model's) and the folder's own name; the keys "license" and "license_name" of
 // config.json. The strictest finding gives the id.
 // Errors: a licence file that cannot be read or is larger than a licence can be.
 absl::StatusOr<CheckpointLicense> DetectLicense(const std::string& folder, const std::string& name);
+// The one with more to accept; `a` of two equals.
+CheckpointLicense StricterOf(const CheckpointLicense& a, const CheckpointLicense& b);
 
 }  // namespace strata
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <system_error>
 
 #include "fmt/format.h"
@@ -19,6 +20,14 @@ absl::Status SystemError(const std::string& path, int error) {
     return absl::NotFoundError(fmt::format("{}: {}", path, reason));
   }
   return absl::InvalidArgumentError(fmt::format("{}: cannot be opened: {}", path, reason));
+}
+
+// Of the pages that hold any of the bytes. Only a wish, whose failure changes no result.
+void Advise(const void* data, size_t size_bytes, int advice) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(data) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(data) + size_bytes;
+  madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }
 
 }  // namespace
@@ -48,5 +57,13 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& 
 }
 
 MappedFile::~MappedFile() { munmap(const_cast<std::byte*>(data_), size_); }
+
+void PrefetchMappedPages(const void* data, size_t size_bytes) {
+  Advise(data, size_bytes, MADV_WILLNEED);
+}
+
+void ReleaseMappedPages(const void* data, size_t size_bytes) {
+  Advise(data, size_bytes, MADV_DONTNEED);
+}
 
 }  // namespace strata

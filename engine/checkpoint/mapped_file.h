@@ -31,6 +31,12 @@ class MappedFile {
   size_t size_;
 };
 
+// Asks the system to bring pages of a map from the disk, all at once, ahead of their reading.
+void PrefetchMappedPages(const void* data, size_t size_bytes);
+// Lets go of the memory that the pages of a map hold for this process. They stay readable: they
+// come back from the system's cache, or from the disk.
+void ReleaseMappedPages(const void* data, size_t size_bytes);
+
 }  // namespace strata
 
 #endif  // STRATA_ENGINE_CHECKPOINT_MAPPED_FILE_H_

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/checkpoint/model_config.h"
+#include "kernels/backend.h"
 
 namespace strata {
 
@@ -18,6 +19,26 @@ struct TensorSpec {
 
 // In the order of the forward pass. With tied embeddings there is no lm_head.weight.
 std::vector<TensorSpec> ModelTensors(const ModelConfig& config);
+
+inline constexpr char kEmbeddingTensor[] = "model.embed_tokens.weight";
+
+// A matrix that products use: one or more tensors, packed together.
+struct MatrixSpec {
+  std::string name;                // "model.layers.0.self_attn.qkv"
+  std::vector<std::string> parts;  // the tensors, row-wise; if gated: gate, up
+  kernels::MatrixShape shape;
+};
+
+struct LayerMatrices {
+  MatrixSpec qkv;      // [(heads + 2 kv_heads) * head_dim, hidden]
+  MatrixSpec out;      // [hidden, heads * head_dim]
+  MatrixSpec gate_up;  // gated [2 x intermediate, hidden]
+  MatrixSpec down;     // [hidden, intermediate]
+};
+LayerMatrices MatricesOfLayer(const ModelConfig& config, int layer);
+MatrixSpec HeadMatrix(const ModelConfig& config);  // [vocab, hidden]
+// All of them, in the order of the forward pass.
+std::vector<MatrixSpec> ModelMatrices(const ModelConfig& config);
 
 }  // namespace strata
 

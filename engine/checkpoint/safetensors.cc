@@ -33,8 +33,8 @@ std::optional<uint64_t> ElementBytes(std::string_view dtype) {
 // What may be wrong with one file, for messages that name it and say what to do.
 class HeaderReader {
  public:
-  HeaderReader(std::string path, const MappedFile& map)
-      : path_(std::move(path)), begin_(map.data()), file_bytes_(map.size()) {}
+  HeaderReader(std::string path, std::string_view remedy, const MappedFile& map)
+      : path_(std::move(path)), remedy_(remedy), begin_(map.data()), file_bytes_(map.size()) {}
 
   absl::StatusOr<json> ReadHeader();
   absl::StatusOr<SafetensorsEntry> ReadEntry(const std::string& name, const json& entry) const;
@@ -44,7 +44,7 @@ class HeaderReader {
  private:
   absl::Status Damaged(std::string_view problem) const {
     return absl::InvalidArgumentError(
-        fmt::format("{}: {}; the file is damaged, download it again", path_, problem));
+        fmt::format("{}: {}; the file is damaged, {}", path_, problem, remedy_));
   }
   absl::Status BadTensor(std::string_view name, std::string_view problem) const {
     return Damaged(fmt::format("tensor {}: {}", Quoted(name), problem));
@@ -54,6 +54,7 @@ class HeaderReader {
   absl::Status CheckSize(const std::string& name, const SafetensorsEntry& entry) const;
 
   std::string path_;
+  std::string remedy_;
   const std::byte* begin_;
   uint64_t file_bytes_;
   uint64_t data_start_ = 0;  // from the start of the file
@@ -183,16 +184,30 @@ absl::Status HeaderReader::CheckCoverage(
   return Damaged(fmt::format("the last {} bytes belong to no tensor", file_end - end));
 }
 
+// None if it is no object: other programs' metadata are no concern of ours.
+std::map<std::string, std::string> StringsOf(const json& metadata) {
+  std::map<std::string, std::string> strings;
+  if (!metadata.is_object()) return strings;
+  for (const auto& [key, value] : metadata.items()) {
+    if (value.is_string()) strings[key] = value.get<std::string>();
+  }
+  return strings;
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string& path,
+                                                                       std::string_view remedy) {
   std::unique_ptr<SafetensorsFile> file(new SafetensorsFile);
   file->path_ = path;
   ASSIGN_OR_RETURN(file->map_, MappedFile::Open(path));
-  HeaderReader reader(path, *file->map_);
+  HeaderReader reader(path, remedy, *file->map_);
   ASSIGN_OR_RETURN(const json header, reader.ReadHeader());
   for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
+    if (name == "__metadata__") {
+      file->metadata_ = StringsOf(entry);
+      continue;
+    }
     ASSIGN_OR_RETURN(SafetensorsEntry checked, reader.ReadEntry(name, entry));
     file->entries_.emplace(name, std::move(checked));
   }

@@ -34,10 +34,15 @@ class SafetensorsFile {
   // data ranges lie in the file, fill it without overlap or gap (the format
   // demands it, and it is how a damaged file shows), and are as large as type
   // and shape say (for types that we know the size of).
-  // Errors: NOT_FOUND; INVALID_ARGUMENT naming the file and the tensor.
-  static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
+  // Errors: NOT_FOUND; INVALID_ARGUMENT naming the file and the tensor, and ending with `remedy`.
+  static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(
+      const std::string& path, std::string_view remedy = "download it again");
 
   const std::string& path() const { return path_; }
+  // The strings of __metadata__.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // Where the entry's data begin in the file.
+  int64_t OffsetOf(const SafetensorsEntry& entry) const { return entry.data - map_->data(); }
   // Null if there is no tensor of that name.
   const SafetensorsEntry* Find(std::string_view name) const;
 
@@ -46,6 +51,7 @@ class SafetensorsFile {
 
   std::string path_;
   std::unique_ptr<MappedFile> map_;
+  std::map<std::string, std::string> metadata_;
   std::map<std::string, SafetensorsEntry, std::less<>> entries_;
 };
 

@@ -3,13 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <new>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "engine/checkpoint/model_tensors.h"
+#include "engine/model/matrix_loader.h"
 #include "engine/model/rope.h"
 #include "engine/status_macros.h"
 #include "kernels/float_types.h"
@@ -24,17 +25,16 @@ using kernels::TensorView;
 
 namespace {
 
-// Calls allocate(). The one place where the kernels' exceptions become statuses at load time.
+// What allocate() says. The one place where the kernels' exceptions become statuses at load time.
 template <typename Allocate>
 absl::Status WhereMemoryLasts(const char* what, const Allocate& allocate) {
   try {
-    allocate();
+    return allocate();
   } catch (const kernels::DeviceError& error) {
     return absl::ResourceExhaustedError(fmt::format("{}: {}", what, error.what()));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(fmt::format("{}: out of memory", what));
   }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -49,9 +49,10 @@ absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Create(const Checkpoint&
                                                                Backend* backend,
                                                                const ModelLimits& limits) {
   std::unique_ptr<LlamaModel> model(new LlamaModel(checkpoint.config(), backend, limits));
-  RETURN_IF_ERROR(WhereMemoryLasts("loading the model", [&] {
-    model->LoadWeights(checkpoint);
+  RETURN_IF_ERROR(WhereMemoryLasts("loading the model", [&]() -> absl::Status {
+    RETURN_IF_ERROR(model->LoadWeights(checkpoint));
     model->AllocateActivations();
+    return absl::OkStatus();
   }));
   return model;
 }
@@ -72,28 +73,27 @@ kernels::Buffer LlamaModel::LoadVector(const HostMatrix& vector) {
   return buffer;
 }
 
-void LlamaModel::LoadWeights(const Checkpoint& checkpoint) {
+absl::Status LlamaModel::LoadWeights(const Checkpoint& checkpoint) {
+  ASSIGN_OR_RETURN(const MatrixLoader loader, MatrixLoader::Create(checkpoint, *backend_));
   layers_.resize(config_.num_layers);
   for (int i = 0; i < config_.num_layers; ++i) {
-    const auto tensor = [&](const char* name) {
-      return checkpoint.Tensor(fmt::format("model.layers.{}.{}.weight", i, name));
+    const auto norm = [&](const char* name) {
+      return LoadVector(checkpoint.Tensor(fmt::format("model.layers.{}.{}.weight", i, name)));
     };
     Layer& layer = layers_[i];
-    layer.input_norm = LoadVector(tensor("input_layernorm"));
-    layer.post_attn_norm = LoadVector(tensor("post_attention_layernorm"));
-    const std::array qkv = {tensor("self_attn.q_proj"), tensor("self_attn.k_proj"),
-                            tensor("self_attn.v_proj")};
-    layer.qkv = backend_->LoadMatrix(qkv);
-    layer.out = backend_->LoadMatrix(std::array{tensor("self_attn.o_proj")});
-    layer.gate_up = backend_->LoadGatedMatrix(tensor("mlp.gate_proj"), tensor("mlp.up_proj"));
-    layer.down = backend_->LoadMatrix(std::array{tensor("mlp.down_proj")});
+    layer.input_norm = norm("input_layernorm");
+    layer.post_attn_norm = norm("post_attention_layernorm");
+    const LayerMatrices matrices = MatricesOfLayer(config_, i);
+    ASSIGN_OR_RETURN(layer.qkv, loader.Load(matrices.qkv));
+    ASSIGN_OR_RETURN(layer.out, loader.Load(matrices.out));
+    ASSIGN_OR_RETURN(layer.gate_up, loader.Load(matrices.gate_up));
+    ASSIGN_OR_RETURN(layer.down, loader.Load(matrices.down));
   }
   final_norm_ = LoadVector(checkpoint.Tensor("model.norm.weight"));
-  const HostMatrix embedding = checkpoint.Tensor("model.embed_tokens.weight");
-  embedding_ = backend_->LoadEmbedding(embedding);
-  head_.matrix = backend_->LoadMatrix(
-      std::array{config_.tie_word_embeddings ? embedding : checkpoint.Tensor("lm_head.weight")});
+  embedding_ = backend_->LoadEmbedding(checkpoint.Tensor(kEmbeddingTensor));
+  ASSIGN_OR_RETURN(head_.matrix, loader.Load(HeadMatrix(config_)));
   head_.num_tokens = config_.vocab_size;
+  return absl::OkStatus();
 }
 
 void LlamaModel::AllocateActivations() {
@@ -210,8 +210,10 @@ void LlamaModel::ComputeLayer(int index, int num_rows) {
 
 absl::StatusOr<Head> LlamaModel::SelectTokens(std::vector<int32_t> ids) {
   Head head;
-  RETURN_IF_ERROR(WhereMemoryLasts(
-      "the head of some tokens", [&] { head.matrix = backend_->SelectRows(*head_.matrix, ids); }));
+  RETURN_IF_ERROR(WhereMemoryLasts("the head of some tokens", [&] {
+    head.matrix = backend_->SelectRows(*head_.matrix, ids);
+    return absl::OkStatus();
+  }));
   head.num_tokens = static_cast<int>(ids.size());
   head.token_ids = std::move(ids);
   return head;

@@ -62,7 +62,7 @@ class LlamaModel {
  public:
   // Loads the weights through `backend`, which must outlive the model; so must
   // `checkpoint` (embedding rows may be read from its memory map).
-  // Errors: RESOURCE_EXHAUSTED if the device has too little memory.
+  // Errors: RESOURCE_EXHAUSTED if the device has too little memory; those of MatrixLoader.
   static absl::StatusOr<std::unique_ptr<LlamaModel>> Create(const Checkpoint& checkpoint,
                                                             kernels::Backend* backend,
                                                             const ModelLimits& limits);
@@ -105,7 +105,7 @@ class LlamaModel {
   };
 
   LlamaModel(const ModelConfig& config, kernels::Backend* backend, const ModelLimits& limits);
-  void LoadWeights(const Checkpoint& checkpoint);
+  absl::Status LoadWeights(const Checkpoint& checkpoint);
   void AllocateActivations();
   kernels::Buffer LoadVector(const kernels::HostMatrix& vector);
 

@@ -34,10 +34,34 @@ class HostEmbedding : public EmbeddingTable {
   HostMatrix table_;
 };
 
+class CpuPackedWeights : public PackedWeights {
+ public:
+  CpuPackedWeights(const KernelTable& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {}
+
+  WeightFormat format() const override { return kernels_.weights; }
+  std::string layout() const override { return PackedMatrix::LayoutName(kernels_); }
+  int64_t SizeBytes(const MatrixShape& shape) const override {
+    return PackedMatrix::SizeBytes(shape, kernels_);
+  }
+  std::span<const std::byte> Bytes(const Matrix& matrix) const override {
+    const auto& packed = static_cast<const PackedMatrix&>(matrix);
+    return {static_cast<const std::byte*>(packed.panels()), packed.size_bytes()};
+  }
+  std::unique_ptr<Matrix> Load(const MatrixShape& shape, const ReadBytes& read) override {
+    return PackedMatrix::Load(shape, read, kernels_, pool_);
+  }
+
+ private:
+  const KernelTable& kernels_;
+  ThreadPool& pool_;
+};
+
 class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const CpuBackendOptions& options)
-      : kernels_(ChooseKernels(options.weights, options.isa)), pool_(options.num_threads) {}
+      : kernels_(ChooseKernels(options.weights, options.isa)),
+        pool_(options.num_threads),
+        packed_weights_(kernels_, pool_) {}
 
   std::string Description() const override {
     return std::string("cpu ") + kernels_.name + ", " + std::to_string(pool_.num_threads()) +
@@ -66,6 +90,8 @@ class CpuBackend : public Backend {
   std::unique_ptr<KvCache> CreateKvCache(const KvCacheShape& shape) override {
     return std::make_unique<KvTiles>(shape, kernels_.bf16_kv ? DType::kBF16 : DType::kF32);
   }
+
+  PackedWeights* packed_weights() override { return &packed_weights_; }
 
   void BeginBatch(const RowBatch& batch) override;
   void Embed(const EmbeddingTable& table, TensorView x) override;
@@ -100,6 +126,7 @@ class CpuBackend : public Backend {
   // Constant after construction.
   const KernelTable& kernels_;
   ThreadPool pool_;
+  CpuPackedWeights packed_weights_;
 
   std::vector<char> quantized_;  // operand of the running product
 

@@ -1,7 +1,9 @@
 #include "kernels/cpu/packed_matrix.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "kernels/cpu/cpu_memory.h"
@@ -11,6 +13,9 @@
 
 namespace strata::kernels {
 namespace {
+
+// To be raised with any change to the bytes of a panel: saved ones are then refused.
+constexpr int kLayoutRevision = 1;
 
 // Columns of K packed at a time: a cache line or two of each source row.
 constexpr int64_t kStrip = 32;
@@ -168,6 +173,11 @@ void CopyColumns(std::span<const Column> columns, int64_t k, const KernelTable& 
   }
 }
 
+// Of a matrix of this shape.
+int64_t NumPanels(const MatrixShape& shape, const KernelTable& kernels) {
+  return CeilDiv(shape.rows, shape.gated ? kernels.panel_cols / 2 : kernels.panel_cols);
+}
+
 }  // namespace
 
 PackedMatrix::PackedMatrix(int64_t num_panels, int64_t source_k, const KernelTable& kernels)
@@ -210,7 +220,7 @@ std::unique_ptr<PackedMatrix> PackedMatrix::Pack(std::span<const HostMatrix> par
   for (const HostMatrix& part : parts) n += part.rows;
   const int64_t k = parts.front().cols;
   std::unique_ptr<PackedMatrix> matrix(
-      new PackedMatrix(CeilDiv(n, kernels.panel_cols), k, kernels));
+      new PackedMatrix(NumPanels({n, k, /*gated=*/false}, kernels), k, kernels));
   matrix->PackAll(k, kernels, pool, [&](int64_t panel, int64_t j) {
     return RowOf(parts, panel * kernels.panel_cols + j);
   });
@@ -221,8 +231,8 @@ std::unique_ptr<PackedMatrix> PackedMatrix::PackGated(const HostMatrix& gate, co
                                                       const KernelTable& kernels,
                                                       ThreadPool& pool) {
   const int64_t half = kernels.panel_cols / 2;
-  std::unique_ptr<PackedMatrix> matrix(
-      new PackedMatrix(CeilDiv(gate.rows, half), gate.cols, kernels));
+  std::unique_ptr<PackedMatrix> matrix(new PackedMatrix(
+      NumPanels({gate.rows, gate.cols, /*gated=*/true}, kernels), gate.cols, kernels));
   matrix->PackAll(gate.cols, kernels, pool, [&](int64_t panel, int64_t j) {
     const HostMatrix& source = j < half ? gate : up;
     const int64_t row = panel * half + j % half;
@@ -251,6 +261,32 @@ std::unique_ptr<PackedMatrix> PackedMatrix::Select(const PackedMatrix& from,
     }
   });
   return matrix;
+}
+
+std::unique_ptr<PackedMatrix> PackedMatrix::Load(const MatrixShape& shape,
+                                                 const PackedWeights::ReadBytes& read,
+                                                 const KernelTable& kernels, ThreadPool& pool) {
+  // Copied rather than used where the file is mapped: its pages of 4 KiB cost a quarter of the
+  // speed at which huge ones can be read.
+  std::unique_ptr<PackedMatrix> matrix(
+      new PackedMatrix(NumPanels(shape, kernels), shape.cols, kernels));
+  std::atomic<bool> failed = false;
+  pool.ParallelFor(matrix->num_panels_, /*serial=*/false, [&](int64_t begin, int64_t end) {
+    const int64_t offset = begin * matrix->panel_bytes_;
+    const int64_t size = (end - begin) * matrix->panel_bytes_;
+    auto* out = static_cast<std::byte*>(matrix->panels_.data()) + offset;
+    if (!read(offset, {out, static_cast<size_t>(size)})) failed = true;
+  });
+  return failed ? nullptr : std::move(matrix);
+}
+
+int64_t PackedMatrix::SizeBytes(const MatrixShape& shape, const KernelTable& kernels) {
+  return NumPanels(shape, kernels) * ShapeOf(shape.cols, kernels).panel_bytes;
+}
+
+std::string PackedMatrix::LayoutName(const KernelTable& kernels) {
+  return std::string(NameOf(kernels.weights)) + " panels of " + std::to_string(kernels.panel_cols) +
+         " columns, revision " + std::to_string(kLayoutRevision);
 }
 
 }  // namespace strata::kernels

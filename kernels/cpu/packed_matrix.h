@@ -4,7 +4,9 @@
 #define STRATA_KERNELS_CPU_PACKED_MATRIX_H_
 
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <string>
 
 #include "kernels/backend.h"
 #include "kernels/cpu/kernel_table.h"
@@ -25,6 +27,14 @@ class PackedMatrix : public Matrix {
   static std::unique_ptr<PackedMatrix> Select(const PackedMatrix& from,
                                               std::span<const int32_t> columns,
                                               const KernelTable& kernels, ThreadPool& pool);
+  // Bytes as panels() of such a matrix has them. Null if `read` has failed.
+  static std::unique_ptr<PackedMatrix> Load(const MatrixShape& shape,
+                                            const PackedWeights::ReadBytes& read,
+                                            const KernelTable& kernels, ThreadPool& pool);
+  // What size_bytes() of such a matrix would be.
+  static int64_t SizeBytes(const MatrixShape& shape, const KernelTable& kernels);
+  // Names what panels() depends on (PackedWeights::layout).
+  static std::string LayoutName(const KernelTable& kernels);
 
   size_t size_bytes() const override { return panels_.size_bytes(); }
   const void* panels() const { return panels_.data(); }

@@ -56,7 +56,7 @@ TEST_F(OptionsTest, DefaultsAreLoopbackAndAuto) {
   EXPECT_EQ(options.model, "folder");
   EXPECT_EQ(options.listen.ToString(), "127.0.0.1:50051");
   EXPECT_EQ(options.speculation, Speculation::Mode::kAuto);
-  EXPECT_EQ(options.weights, kernels::WeightFormat::kBF16);
+  EXPECT_FALSE(options.weights.has_value());
 }
 
 TEST_F(OptionsTest, ReadsEveryFlag) {
@@ -158,8 +158,6 @@ TEST_F(OptionsTest, RefusesFilesItDoesNotUnderstand) {
 
 TEST_F(OptionsTest, SaysWhatThisBuildLacks) {
   EXPECT_THAT(Error({"--device", "cuda"}), HasSubstr("no CUDA backend"));
-  EXPECT_THAT(Error({"--dtype", "int8"}), HasSubstr("no int8 weights"));
-  EXPECT_THAT(Error({"--dtype", "int4"}), HasSubstr("no int4 weights"));
   EXPECT_THAT(Error({"--tensor-parallel", "2"}), HasSubstr("no tensor parallelism"));
   EXPECT_THAT(Error({"--device", "tpu"}), HasSubstr("not one of cpu, cuda"));
 }
