@@ -94,7 +94,7 @@ class Strata:
 
 
 class Peer:
-    """A worker process in the engine's own environment."""
+    """A worker process in the engine's own environment, stopped while others are measured."""
 
     def __init__(self, name: str, setting: Setting, model: pathlib.Path) -> None:
         self.name = name
@@ -115,7 +115,18 @@ class Peer:
             [python, "-B", HERE / f"workers/{module}_worker.py", json.dumps(options)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
             start_new_session=True)
-        return self._answer()["load_seconds"]
+        seconds = self._answer()["load_seconds"]
+        self._signal(signal.SIGSTOP)
+        return seconds
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the worker and the processes of its own that some have, idle threads of which spin."""
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.killpg(self._process.pid, number)
 
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline()
@@ -131,10 +142,12 @@ class Peer:
                     "new_tokens": self._setting.new_tokens}
         if work.kind == "speculative":
             question["prompt"] = self._speculative_prompt()
+        self._signal(signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError):  # _answer says what its last words were
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
         answer = self._answer()
+        self._signal(signal.SIGSTOP)
         if "unable" in answer:
             raise Unable(answer["unable"])
         return answer
@@ -152,6 +165,7 @@ class Peer:
 
     def close(self) -> None:
         if self._process is not None:
+            self._signal(signal.SIGCONT)
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
             try:

@@ -4,6 +4,7 @@
 import pathlib
 import sys
 import tempfile
+import time
 import unittest
 import xml.etree.ElementTree
 
@@ -115,6 +116,20 @@ class Workers(unittest.TestCase):
         answer = self.peer.measure(contenders.parse_work("decode_2"))
         # The fake takes as many seconds as it generates tokens: 2 x 7 tokens in 8 - 1.
         self.assertEqual(answer, {"tokens_per_second": 2})
+
+    def test_stopped_while_others_are_measured(self):
+        def wait_until_stopped():
+            path = pathlib.Path(f"/proc/{self.peer.process_id}/stat")
+            for _ in range(500):
+                if path.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T":
+                    return
+                time.sleep(0.01)
+            self.fail("still running")
+
+        self.peer.start()
+        wait_until_stopped()
+        self.peer.measure(contenders.parse_work("decode_2"))
+        wait_until_stopped()
 
     def test_what_an_engine_cannot_do_is_no_end(self):
         self.peer.start()
