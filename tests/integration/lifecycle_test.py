@@ -75,7 +75,7 @@ class Start(unittest.TestCase):
                 (("--model", DEMO_MODEL, "--bogus"), "--bogus"),
                 (("--model", DEMO_MODEL, "--listen", "localhost"), "--listen"),
                 (("--model", DEMO_MODEL, "--threads", "many"), "--threads"),
-                (("--model", DEMO_MODEL, "--dtype", "int4"), "--dtype"),
+                (("--model", DEMO_MODEL, "--dtype", "int3"), "--dtype"),
                 (("--model", DEMO_MODEL, "--device", "cuda"), "--device"),
                 (("--model", DEMO_MODEL, "--kv-cache-memory", "-1GiB"), "--kv-cache-memory"),
                 (("--model", DEMO_MODEL, "--config", "/nonexistent.toml"), "/nonexistent.toml")):
