@@ -34,10 +34,10 @@ double LoadRun::Run(const std::atomic<bool>& stop) {
       Send(*arrival);
     }
   }
-  const bool in_time = stopwatch_.Seconds() < end_s_ && !ended_by_time_;
+  const bool is_early = stopwatch_.Seconds() < end_s_;
   // Each call in flight ends by its deadline at the latest.
   collector_->WaitUntilFewer(1, stopwatch_.At(end_s_ + kForever_s));
-  return in_time ? std::min(stopwatch_.Seconds(), end_s_) : end_s_;
+  return is_early ? std::min(stopwatch_.Seconds(), end_s_) : end_s_;
 }
 
 bool LoadRun::SleepUntil(double at_s, const std::atomic<bool>& stop) const {
@@ -53,7 +53,7 @@ std::optional<Arrival> LoadRun::WaitForNext(const std::atomic<bool>& stop) {
   if (settings_.concurrency == 0) {
     const std::optional<Arrival> arrival = arrivals_->Next();
     if (arrival && arrival->due_s >= end_s_) {
-      ended_by_time_ = SleepUntil(end_s_, stop);
+      SleepUntil(end_s_, stop);
       return std::nullopt;
     }
     if (!arrival) return std::nullopt;

@@ -41,6 +41,7 @@ class LoadRun {
  private:
   // The next call, once it is time for it; nullopt: the run is over.
   std::optional<Arrival> WaitForNext(const std::atomic<bool>& stop);
+  // False if stopped.
   bool SleepUntil(double at_s, const std::atomic<bool>& stop) const;
   void Send(const Arrival& arrival);
 
@@ -52,7 +53,6 @@ class LoadRun {
   Collector* const collector_;
   const Stopwatch stopwatch_;
   int64_t num_due_ = 0;
-  bool ended_by_time_ = false;
 };
 
 }  // namespace strata::loadtest

@@ -49,13 +49,17 @@ Summary Summarize(const Observations& observations, double warmup_s, double end_
   summary.seconds = std::max(end_s - warmup_s, 1e-9);
   summary.not_sent = observations.not_sent;
   summary.itl_s = observations.gaps_s;
-  int64_t good = 0;
+  int64_t served = 0, good = 0;
   for (const CallRecord& call : observations.calls) {
+    // What a server that is behind finishes after the end is no speed of it.
+    if (call.succeeded() && call.end_s >= warmup_s && call.end_s < end_s) {
+      ++served;
+      good += IsGood(call, level) ? 1 : 0;
+    }
     if (call.due_s < warmup_s) continue;
     ++summary.calls;
     if (call.succeeded()) {
       AddSucceeded(call, summary);
-      good += IsGood(call, level) ? 1 : 0;
     } else {
       ++summary.failures[CodeName(call.code)];
       summary.first_error.try_emplace(CodeName(call.code), call.error);
@@ -63,7 +67,7 @@ Summary Summarize(const Observations& observations, double warmup_s, double end_
   }
   summary.calls += summary.not_sent;
   summary.offered_calls_per_s = static_cast<double>(summary.calls) / summary.seconds;
-  summary.calls_per_s = static_cast<double>(summary.succeeded) / summary.seconds;
+  summary.calls_per_s = static_cast<double>(served) / summary.seconds;
   summary.good_calls_per_s = static_cast<double>(good) / summary.seconds;
   summary.tokens_per_s = TokensReceived(observations, warmup_s, end_s) / summary.seconds;
   return summary;

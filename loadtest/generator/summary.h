@@ -18,8 +18,8 @@ struct ServiceLevel {
   double token_time_s = 0;
 };
 
-// Of the calls that were due between warm-up and end. Distributions are in seconds, of calls that
-// succeeded.
+// Counts and distributions are of the calls that were due between warm-up and end, distributions
+// in seconds and of those that succeeded. Rates are of what happened in that time.
 struct Summary {
   double seconds = 0;  // between warm-up and end
   double offered_calls_per_s = 0;
@@ -30,9 +30,9 @@ struct Summary {
   std::map<std::string, int64_t> failures;         // by status code's name
   std::map<std::string, std::string> first_error;  // by status code's name: the message
 
-  double calls_per_s = 0;       // succeeded
+  double calls_per_s = 0;       // ended, having succeeded
   double good_calls_per_s = 0;  // within the service level: goodput
-  double tokens_per_s = 0;      // received in these seconds
+  double tokens_per_s = 0;      // received
   int64_t prompt_tokens = 0;
   int64_t cached_prompt_tokens = 0;
   int64_t tokens = 0;

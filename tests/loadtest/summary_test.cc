@@ -65,6 +65,15 @@ TEST(Summary, GoodCallsAreThoseInTime) {
   EXPECT_DOUBLE_EQ(good({0.2, 0.02}), 2);
 }
 
+TEST(Summary, WhatEndsAfterTheEndIsNoSpeed) {
+  const Summary summary =
+      Summarize(Observe({Succeeded(0.5, 0.1, 0.1, 3), Succeeded(0.6, 5, 1, 3)}, 0), 0, 1, {});
+  EXPECT_EQ(summary.succeeded, 2);
+  EXPECT_EQ(summary.ttft_s.count(), 2);
+  EXPECT_DOUBLE_EQ(summary.calls_per_s, 1);
+  EXPECT_DOUBLE_EQ(summary.good_calls_per_s, 1);
+}
+
 TEST(Summary, CountsFailuresByCode) {
   CallRecord refused;
   refused.code = grpc::StatusCode::RESOURCE_EXHAUSTED;
