@@ -56,8 +56,11 @@ class StreamingCall final : public grpc::ClientReadReactor<v1::GenerateResponse>
     record_.end_s = stopwatch_->Seconds();
     record_.code = status.error_code();
     record_.error = status.error_message();
-    observer_->OnCallDone(std::move(record_));
+    // Once the last call is done, connections may be closed: its context must be gone by then.
+    CallRecord record = std::move(record_);
+    CallObserver* const observer = observer_;
     delete this;
+    observer->OnCallDone(std::move(record));
   }
 
  private:
