@@ -8,13 +8,14 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "server/access_control.h"
 #include "server/call_tracker.h"
 #include "server/request_defaults.h"
 #include "server/request_ids.h"
 
 namespace strata::server {
 
-// Constant after construction but for `calls` and `request_ids`, which are thread-safe. Outlives
+// Constant after construction but for what the pointers point to, which is thread-safe. Outlives
 // every call.
 struct Serving {
   Engine* engine;
@@ -22,6 +23,8 @@ struct Serving {
   RequestLimits limits;
   CallTracker* calls;
   RequestIds* request_ids;
+  AccessControl* access;
+  bool log_prompts;
 };
 
 // The call's deadline on the engine's clock; absent if it has none.
