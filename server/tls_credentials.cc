@@ -39,8 +39,9 @@ class FetchedCredentials final : public grpc::ServerCredentials {
     if (version == credentials->version_) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     const TlsFiles files = credentials->identity_->Get();
     const grpc_ssl_pem_key_cert_pair pair = {files.private_key.c_str(), files.cert_chain.c_str()};
-    *config = grpc_ssl_server_certificate_config_create(
-        files.client_ca.empty() ? nullptr : files.client_ca.c_str(), &pair, 1);
+    // The core insists on some trusted certificate, even where clients are not asked for theirs.
+    const std::string& trusted = files.client_ca.empty() ? files.cert_chain : files.client_ca;
+    *config = grpc_ssl_server_certificate_config_create(trusted.c_str(), &pair, 1);
     credentials->version_ = version;
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
   }

@@ -13,14 +13,15 @@ std::chrono::milliseconds LookInterval(std::chrono::milliseconds timeout) {
 }  // namespace
 
 bool StuckDetector::Look(Instant now, const EngineProgress& progress) {
+  const bool is_first = rounds_ < 0;
   const bool moves = progress.rounds != rounds_;
-  if (moves && rounds_ >= 0 && progress.busy) {
-    // Several rounds may have ended since: none took longer than this.
-    longest_ = std::max(now - last_progress_, longest_ - longest_ / 100);
-  }
-  if (moves || !progress.busy) last_progress_ = now;
+  if (!is_first) waited_ += std::min(now - last_look_, floor_ / 4);
+  // Several rounds may have ended since the last look: none took longer than this.
+  if (moves && !is_first) longest_ = std::max(waited_, longest_ - longest_ / 100);
+  if (moves || !progress.busy) waited_ = {};
   rounds_ = progress.rounds;
-  return now - last_progress_ > std::max(floor_, kPatience * longest_);
+  last_look_ = now;
+  return waited_ > std::max(floor_, kPatience * longest_);
 }
 
 Watchdog::Watchdog(std::chrono::milliseconds timeout, GetProgress get_progress, Report report)

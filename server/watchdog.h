@@ -32,8 +32,9 @@ class StuckDetector {
  private:
   const Duration floor_;
   int64_t rounds_ = -1;  // at the last look
-  Instant last_progress_;
-  Duration longest_{};  // of late: each round that is shorter takes a hundredth off it
+  Instant last_look_;
+  Duration waited_{};   // for this round
+  Duration longest_{};  // wait of late: each that is shorter takes a hundredth off it
 };
 
 class Watchdog {

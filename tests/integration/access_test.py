@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import unittest
 
-from server_process import DEMO_MODEL, ROOT, SMALL, ServerProcess, run_server, wait_until
+from server_process import BIN, DEMO_MODEL, ROOT, SMALL, ServerProcess, run_server, wait_until
 
 PROMPT = ("-n", "5", "--temperature", "0", "import os\n")
 
@@ -100,9 +100,8 @@ class Tokens(unittest.TestCase):
             self.credentials.write_text("")
 
     def test_a_token_is_never_sent_in_plain_text_to_another_machine(self):
-        server = self.start()
-        result = server.strata("generate", "--server", "192.0.2.1:50051", *self.token("alice"),
-                               *PROMPT, check=False)
+        result = subprocess.run([BIN / "strata", "--server", "192.0.2.1:50051", "load",
+                                 *self.token("alice")], check=False, text=True, capture_output=True)
         self.assertEqual(result.returncode, 2, result)
         self.assertIn("use TLS", result.stderr)
 
@@ -127,8 +126,9 @@ class Tokens(unittest.TestCase):
     def test_token_and_certificates_go_to_the_client_from_the_environment_too(self):
         server = self.start()
         path = self.token("alice")[1]
-        result = subprocess.run(server._strata_line("load", ()), check=False, text=True,
-                                capture_output=True, env={"STRATA_TOKEN_FILE": str(path)})
+        result = subprocess.run([BIN / "strata", "--server", server.grpc_address, "load"],
+                                check=False, text=True, capture_output=True,
+                                env={"STRATA_TOKEN_FILE": str(path)})
         self.assertEqual(result.returncode, 0, result.stderr)
 
 

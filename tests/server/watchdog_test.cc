@@ -15,9 +15,14 @@ using std::chrono::seconds;
 // A detector with a floor of ten seconds, looked at second by second.
 class StuckDetectorTest : public ::testing::Test {
  protected:
-  bool LookAfter(Duration time, bool busy, int64_t rounds) {
-    now_ += time;
-    return detector_.Look(now_, {busy, rounds});
+  // What the last of so many looks says.
+  bool LookFor(int num_seconds, bool busy, int64_t rounds) {
+    bool stuck = false;
+    for (int i = 0; i < num_seconds; ++i) {
+      now_ += seconds(1);
+      stuck = detector_.Look(now_, {busy, rounds});
+    }
+    return stuck;
   }
 
   Instant now_;
@@ -25,41 +30,52 @@ class StuckDetectorTest : public ::testing::Test {
 };
 
 TEST_F(StuckDetectorTest, ARoundWithoutEndIsStuckAfterTheFloor) {
-  EXPECT_FALSE(LookAfter(seconds(0), false, 0));
-  for (int i = 0; i < 10; ++i) EXPECT_FALSE(LookAfter(seconds(1), true, 0)) << i;
-  EXPECT_TRUE(LookAfter(seconds(1), true, 0));
-  EXPECT_TRUE(LookAfter(seconds(100), true, 0));
+  EXPECT_FALSE(LookFor(100, false, 0));
+  EXPECT_FALSE(LookFor(10, true, 0));
+  EXPECT_TRUE(LookFor(1, true, 0));
+  EXPECT_TRUE(LookFor(100, true, 0));
 }
 
 TEST_F(StuckDetectorTest, MovesAgain) {
-  LookAfter(seconds(0), true, 5);
-  EXPECT_TRUE(LookAfter(seconds(11), true, 5));
-  EXPECT_FALSE(LookAfter(seconds(1), true, 6));
+  LookFor(1, true, 5);
+  EXPECT_TRUE(LookFor(11, true, 5));
+  EXPECT_FALSE(LookFor(1, true, 6));
 }
 
 TEST_F(StuckDetectorTest, IdleIsNotStuck) {
-  LookAfter(seconds(0), true, 5);
-  EXPECT_FALSE(LookAfter(seconds(1), false, 6));
-  EXPECT_FALSE(LookAfter(seconds(1000), false, 6));
+  LookFor(1, true, 5);
+  EXPECT_FALSE(LookFor(1, false, 6));
+  EXPECT_FALSE(LookFor(1000, false, 6));
   // The next round's time begins when it was first seen, not when the last one ended.
-  EXPECT_FALSE(LookAfter(seconds(1), true, 6));
-  EXPECT_FALSE(LookAfter(seconds(9), true, 6));
-  EXPECT_TRUE(LookAfter(seconds(1), true, 6));
+  EXPECT_FALSE(LookFor(10, true, 6));
+  EXPECT_TRUE(LookFor(1, true, 6));
 }
 
 TEST_F(StuckDetectorTest, LongRoundsMakePatient) {
-  int64_t rounds = 0;
-  for (int i = 0; i < 5; ++i) EXPECT_FALSE(LookAfter(seconds(4), true, ++rounds));
-  EXPECT_FALSE(LookAfter(seconds(40), true, rounds));  // ten times as long
-  EXPECT_TRUE(LookAfter(seconds(1), true, rounds));
+  LookFor(1, true, 0);
+  for (int i = 1; i <= 5; ++i) {
+    LookFor(3, true, i - 1);
+    EXPECT_FALSE(LookFor(1, true, i));  // it took four seconds
+  }
+  EXPECT_FALSE(LookFor(40, true, 5));  // ten times as long
+  EXPECT_TRUE(LookFor(1, true, 5));
 }
 
 TEST_F(StuckDetectorTest, PatienceWearsOff) {
-  LookAfter(seconds(0), true, 0);
-  LookAfter(seconds(1000), true, 1);  // e.g. the machine slept
-  int64_t rounds = 1;
-  for (int i = 0; i < 2000; ++i) LookAfter(milliseconds(100), true, ++rounds);
-  EXPECT_TRUE(LookAfter(seconds(11), true, rounds));
+  LookFor(1, true, 0);
+  LookFor(99, true, 0);
+  EXPECT_FALSE(LookFor(1, true, 1));  // once, a round of a hundred seconds
+  for (int i = 2; i < 600; ++i) LookFor(1, true, i);
+  EXPECT_TRUE(LookFor(11, true, 599));
+}
+
+TEST_F(StuckDetectorTest, AProcessThatStoodStillIsNotStuck) {
+  LookFor(1, true, 5);
+  now_ += seconds(1000);  // stopped in the middle of a round
+  EXPECT_FALSE(LookFor(5, true, 5));
+  EXPECT_FALSE(LookFor(1, true, 6));
+  // Nor is it taken for a round of a thousand seconds.
+  EXPECT_TRUE(LookFor(100, true, 6));
 }
 
 TEST(Watchdog, LooksByItself) {
