@@ -40,6 +40,7 @@ clang-tidy-14: make tidy
 "
 fuzz_packages="
 clang: compiles for libFuzzer
+libclang-rt-14-dev: libFuzzer and the sanitizers
 "
 
 say() { printf 'setup: %s\n' "$*"; }
