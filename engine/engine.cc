@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/admission.h"
 #include "engine/draft_vocabulary.h"
 #include "engine/model/llama_model.h"
 #include "engine/request_validation.h"
@@ -43,6 +44,10 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
   }
   if (options.max_queue < 0) {
     return invalid(fmt::format("max_queue: {} is negative", options.max_queue));
+  }
+  if (options.max_tokens_per_minute < 0) {
+    return invalid(
+        fmt::format("max_tokens_per_minute: {} is negative", options.max_tokens_per_minute));
   }
   if (options.max_prefill_chunk < 0) {
     return invalid(fmt::format("max_prefill_chunk: {} is negative", options.max_prefill_chunk));
@@ -122,6 +127,7 @@ class Engine::Impl {
                                              : checkpoint_->config().max_position_embeddings),
         policy_(checkpoint_->config().num_layers, options.default_exit_layer,
                 options.default_num_draft_tokens),
+        admission_({options.max_sequences, options.max_tokens_per_minute}),
         observer_(observer),
         clock_(clock != nullptr ? clock : &steady_clock_) {}
 
@@ -165,6 +171,7 @@ class Engine::Impl {
   const EngineOptions options_;
   const int max_context_;
   const SpeculationPolicy policy_;
+  Admission admission_;  // thread-safe
   EngineObserver* const observer_;
   const SteadyClock steady_clock_;
   const Clock* const clock_;
@@ -211,6 +218,7 @@ absl::Status Engine::Impl::Start() {
   loop.scheduler.max_sequences = options_.max_sequences;
   loop.scheduler.max_prefill_chunk =
       options_.max_prefill_chunk > 0 ? options_.max_prefill_chunk : options_.max_batch_tokens;
+  loop.prefix_cache = options_.prefix_cache;
   loop.max_context = max_context_;
   loop.entropy = RandomSeed();
   loop.learnt_draft_tokens = draft_tokens.empty() ? options_.draft_vocabulary_size : 0;
@@ -260,6 +268,9 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(GenerateRequest request,
     return absl::ResourceExhaustedError(
         fmt::format("the queue is full: {} requests are running or waiting", num_unfinished_));
   }
+  ASSIGN_OR_RETURN(state->ticket,
+                   admission_.Admit(state->params.tenant, num_samples,
+                                    static_cast<int>(state->prompt.size()), state->submitted));
   num_unfinished_ += num_samples;
   state->id = next_id_++;
   inbox_.submitted.push_back(state);

@@ -9,20 +9,22 @@
 
 namespace strata::server {
 
-AccessControl::AccessControl(const AccessOptions& options, ServerMetrics* metrics)
-    : options_(options),
+AccessControl::AccessControl(const Options& options, ServerMetrics* metrics)
+    : options_(options.access),
+      tenant_defaults_(options.tenancy.defaults),
       metrics_(metrics),
-      credentials_file_({options.credentials}),
-      tls_files_({options.tls_cert, options.tls_key, options.tls_client_ca}) {}
+      credentials_file_({options_.credentials}),
+      tls_files_({options_.tls_cert, options_.tls_key, options_.tls_client_ca}) {}
 
 absl::StatusOr<std::unique_ptr<AccessControl>> AccessControl::Open(const Options& options,
                                                                    ServerMetrics* metrics) {
   const AccessOptions& access = options.access;
-  std::unique_ptr<AccessControl> control(new AccessControl(access, metrics));
+  std::unique_ptr<AccessControl> control(new AccessControl(options, metrics));
   if (access.credentials.empty()) {
     control->authenticator_ = std::make_unique<Authenticator>();
   } else {
-    absl::StatusOr<Credentials> credentials = Credentials::Read(access.credentials);
+    absl::StatusOr<Credentials> credentials =
+        Credentials::Read(access.credentials, options.tenancy.defaults);
     if (!credentials.ok()) {
       return absl::InvalidArgumentError(
           fmt::format("--credentials: {}", std::string(credentials.status().message())));
@@ -62,7 +64,8 @@ void AccessControl::Reread(bool all) {
 }
 
 void AccessControl::ReloadCredentials() {
-  absl::StatusOr<Credentials> credentials = Credentials::Read(options_.credentials);
+  absl::StatusOr<Credentials> credentials =
+      Credentials::Read(options_.credentials, tenant_defaults_);
   if (!credentials.ok()) return OnFailure("credentials", credentials.status());
   spdlog::info("credentials: {} tokens read from {}", credentials->tokens().size(),
                options_.credentials);

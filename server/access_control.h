@@ -41,13 +41,14 @@ class AccessControl {
   void Reload();
 
  private:
-  AccessControl(const AccessOptions& options, ServerMetrics* metrics);
+  AccessControl(const Options& options, ServerMetrics* metrics);
   void Reread(bool all);
   void ReloadCredentials() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReloadTls() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnFailure(const std::string& what, const absl::Status& status);
 
   const AccessOptions options_;
+  const Tenant tenant_defaults_;
   ServerMetrics* const metrics_;
   LiveCalls live_calls_;
   // Constant after Open.

@@ -23,8 +23,8 @@ struct AuditRecord {
   WallTime time;  // of its end
   std::string request_id;
   std::string method;  // "Generate"
-  std::string tenant;  // empty: the server asks for no tokens
-  std::string token;   // its name
+  std::string tenant;  // empty: none is known
+  std::string token;   // its name; empty: the server asks for none
   std::string code;    // "OK"
   int64_t prompt_tokens = 0;
   int64_t generated_tokens = 0;

@@ -11,6 +11,7 @@
 #include "server/license_gate.h"
 #include "server/request_translation.h"
 #include "server/status_mapping.h"
+#include "server/tenancy.h"
 #include "strata/v1/inference.grpc.pb.h"
 
 namespace strata::server {
@@ -36,6 +37,8 @@ Call::Call(const Serving& serving, grpc::CallbackServerContext* context, std::st
                       ? serving.request_ids->Next()
                       : std::move(request_id)),
       caller_(serving.access->authenticator().Authenticate(*context, FullName(method_))),
+      tenant_(caller_.ok() && caller_->token() != nullptr ? caller_->tenant()
+                                                          : TenantOf(*context, serving.tenancy)),
       entry_(serving.access->live_calls(), caller_.ok() ? *caller_ : Caller()),
       admission_(Admit()) {
   AddLicenseMetadata(serving, context);
@@ -47,6 +50,7 @@ absl::Status Call::Admit() const {
   const absl::Status room = serving_.calls->Begin();
   RETURN_IF_ERROR(caller_.status());
   RETURN_IF_ERROR(room);
+  RETURN_IF_ERROR(tenant_.status());
   if (!serving_.access->authenticator().asks_for_tokens()) return absl::OkStatus();
   return CheckAcknowledgement(serving_.engine->checkpoint().license(), *caller_);
 }
@@ -91,10 +95,8 @@ void Call::Audit() const {
   record.time = std::chrono::system_clock::now();
   record.request_id = request_id_;
   record.method = method_;
-  if (caller_->token() != nullptr) {
-    record.tenant = caller_->tenant().name;
-    record.token = caller_->token()->name;
-  }
+  record.tenant = tenant_->name;
+  if (caller_->token() != nullptr) record.token = caller_->token()->name;
   record.code = CodeName(code_);
   record.prompt_tokens = prompt_tokens_;
   record.generated_tokens = generated_tokens_;

@@ -30,8 +30,10 @@ class Call {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  // Whether it may go on: UNAUTHENTICATED, PERMISSION_DENIED, RESOURCE_EXHAUSTED.
+  // Whether it may go on: UNAUTHENTICATED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, INVALID_ARGUMENT.
   const absl::Status& admission() const { return admission_; }
+  // For whom it runs: the token's, else as in tenancy.h. REQUIRES: admission() is OK.
+  const Tenant& tenant() const { return *tenant_; }
   const std::string& request_id() const { return request_id_; }
 
   // `cancel` is called, once, if the caller's token is no longer good. The call then ends with
@@ -56,6 +58,7 @@ class Call {
   const std::string method_;
   const std::string request_id_;
   const absl::StatusOr<Caller> caller_;
+  const absl::StatusOr<Tenant> tenant_;
   LiveCalls::Entry entry_;
   const absl::Status admission_;
   int64_t prompt_tokens_ = 0;

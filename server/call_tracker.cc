@@ -24,7 +24,7 @@ void CallTracker::End(const std::string& method, grpc::StatusCode code) {
   if (code != grpc::StatusCode::RESOURCE_EXHAUSTED) ends_.Add(std::chrono::steady_clock::now(), 1);
 }
 
-std::chrono::seconds RetryDelay(int calls_in_flight, double ends_per_second) {
+std::chrono::seconds RetryDelayFor(int calls_in_flight, double ends_per_second) {
   constexpr double kMostSeconds = 30;
   // Nothing has ended yet: a long time for everybody.
   if (ends_per_second <= 0) return std::chrono::seconds(static_cast<int>(kMostSeconds));
@@ -35,7 +35,7 @@ std::chrono::seconds RetryDelay(int calls_in_flight, double ends_per_second) {
 std::chrono::seconds CallTracker::RetryDelay() {
   absl::MutexLock lock(&mu_);
   const double ends = ends_.Sum(std::chrono::steady_clock::now());
-  return server::RetryDelay(calls_, ends / RateMeter::kWindowSeconds);
+  return RetryDelayFor(calls_, ends / RateMeter::kWindowSeconds);
 }
 
 bool CallTracker::WaitUntilIdle(Instant deadline) {

@@ -20,7 +20,7 @@ namespace strata::server {
 
 // When somebody for whom there is no room had best come again: when half of the calls in flight
 // have ended, at the pace of late. From 1 to 30 seconds.
-std::chrono::seconds RetryDelay(int calls_in_flight, double ends_per_second);
+std::chrono::seconds RetryDelayFor(int calls_in_flight, double ends_per_second);
 
 // Thread-safe.
 class CallTracker {

@@ -20,7 +20,7 @@ class Caller {
 
   // Null for nobody in particular.
   const Token* token() const { return token_.get(); }
-  // Nobody in particular is a tenant without a name.
+  // The tenant without a name for nobody in particular.
   Tenant tenant() const { return token_ == nullptr ? Tenant() : token_->account->tenant; }
   bool acknowledges_noncommercial_use() const {
     return token_ != nullptr && token_->account->noncommercial_use_acknowledged;

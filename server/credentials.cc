@@ -69,7 +69,7 @@ std::optional<WallTime> ParseExpiry(const toml::node& node) {
 
 class Parser {
  public:
-  explicit Parser(const std::string& path) : path_(path) {}
+  Parser(const std::string& path, const Tenant& defaults) : path_(path), defaults_(defaults) {}
 
   absl::StatusOr<std::vector<Token>> Parse(const toml::table& file) {
     RETURN_IF_ERROR(OnlyKeys(file, {"tenant"}));
@@ -155,6 +155,7 @@ class Parser {
         table, {"name", "noncommercial_use_acknowledged", "weight", "priority", "max_running",
                 "max_queued", "max_tokens_per_minute", "isolates_prefixes", "token"}));
     auto account = std::make_shared<Account>();
+    account->tenant = defaults_;
     std::string& name = account->tenant.name;
     ASSIGN_OR_RETURN(name, Name(table));
     if (!account_names_.insert(name).second) {
@@ -197,6 +198,7 @@ class Parser {
   }
 
   const std::string& path_;
+  const Tenant& defaults_;
   std::vector<Token> tokens_;
   std::set<std::string> account_names_;
   std::set<TokenHash> hashes_;
@@ -210,7 +212,8 @@ TokenHash HashToken(std::string_view token) {
   return hash;
 }
 
-absl::StatusOr<Credentials> Credentials::Parse(const std::string& text, const std::string& path) {
+absl::StatusOr<Credentials> Credentials::Parse(const std::string& text, const std::string& path,
+                                               const Tenant& defaults) {
   toml::table file;
   try {
     file = toml::parse(text);
@@ -219,15 +222,15 @@ absl::StatusOr<Credentials> Credentials::Parse(const std::string& text, const st
                                                   std::string(error.description())));
   }
   Credentials credentials;
-  ASSIGN_OR_RETURN(credentials.tokens_, Parser(path).Parse(file));
+  ASSIGN_OR_RETURN(credentials.tokens_, Parser(path, defaults).Parse(file));
   std::sort(credentials.tokens_.begin(), credentials.tokens_.end(),
             [](const Token& a, const Token& b) { return a.hash < b.hash; });
   return credentials;
 }
 
-absl::StatusOr<Credentials> Credentials::Read(const std::string& path) {
+absl::StatusOr<Credentials> Credentials::Read(const std::string& path, const Tenant& defaults) {
   ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path, kMaxFileBytes));
-  return Parse(text, path);
+  return Parse(text, path, defaults);
 }
 
 const Token* Credentials::Find(const TokenHash& hash) const {

@@ -4,7 +4,7 @@
 //   name = "vision-group"                   # for logs, metrics and the audit log
 //   noncommercial_use_acknowledged = true   # false
 //   weight = 2.0                            # 1
-//   priority = 0                            # and its limits, if any, as in engine/tenant.h
+//   priority = 0                            # and limits, if not those of the options:
 //   max_running = 8
 //   max_queued = 100
 //   max_tokens_per_minute = 100000
@@ -56,9 +56,11 @@ class Credentials {
  public:
   // `path` is for messages. Errors (INVALID_ARGUMENT) name the line or the key. Unknown keys are
   // errors, too: a misspelled "expires" would be a token for ever.
-  static absl::StatusOr<Credentials> Parse(const std::string& text, const std::string& path);
+  // `defaults` holds for tenants of which the file does not say otherwise.
+  static absl::StatusOr<Credentials> Parse(const std::string& text, const std::string& path,
+                                           const Tenant& defaults = {});
   // Also: NOT_FOUND.
-  static absl::StatusOr<Credentials> Read(const std::string& path);
+  static absl::StatusOr<Credentials> Read(const std::string& path, const Tenant& defaults);
 
   // Null if there is none. Takes the same time whichever it is, and if there is none.
   const Token* Find(const TokenHash& hash) const;

@@ -73,6 +73,7 @@ absl::Status GenerateReactor::Submit(const grpc::CallbackServerContext& context,
   RETURN_IF_ERROR(call_.admission());
   ASSIGN_OR_RETURN(GenerateRequest translated,
                    TranslateGenerateRequest(request, serving_.defaults, serving_.limits));
+  translated.tenant = call_.tenant();
   translated.deadline = DeadlineOf(context);
   call_.OnPrompt(translated);
   ASSIGN_OR_RETURN(id_,

@@ -7,11 +7,14 @@
 #include <limits>
 
 #include "engine/status_macros.h"
+#include "server/tenancy.h"
 
 namespace strata::server {
 namespace {
 
 using Setter = std::function<absl::Status(const std::string&, Options*)>;
+
+constexpr int64_t kMany = 1 << 20;
 
 template <typename Field>  // Field: Options* -> int&
 Setter Integer(Field field, int64_t min, int64_t max) {
@@ -53,6 +56,20 @@ absl::Status SetSpeculation(const std::string& text, Options* options) {
   options->speculation = text == "off"     ? Speculation::Mode::kOff
                          : text == "fixed" ? Speculation::Mode::kFixed
                                            : Speculation::Mode::kAuto;
+  return absl::OkStatus();
+}
+
+template <typename Field>  // Field: Options* -> int64_t&
+Setter TokensPerMinute(Field field) {
+  return [=](const std::string& text, Options* options) {
+    ASSIGN_OR_RETURN(field(options), ParseInteger(text, 0, int64_t{1} << 40));
+    return absl::OkStatus();
+  };
+}
+
+absl::Status SetTenantMetadataKey(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(CheckMetadataKey(text));
+  options->tenancy.metadata_key = text;
   return absl::OkStatus();
 }
 
@@ -156,7 +173,7 @@ std::vector<OptionSpec> AccessTable() {
       {"allow-insecure-listen", "", "Listens beyond this machine without TLS, and for /metrics",
        Switch([](Options* o) -> bool& { return o->access.allow_insecure_listen; })},
       {"max-streams", "N", "Calls at once on one connection; more wait at the client [256]",
-       Integer([](Options* o) -> int& { return o->connection.max_streams; }, 1, 1 << 20)},
+       Integer([](Options* o) -> int& { return o->connection.max_streams; }, 1, kMany)},
       {"keepalive", "TIME", "How often a silent client is asked whether it lives [60s]",
        Time([](Options* o) -> milliseconds& { return o->connection.keepalive; },
             milliseconds(100))},
@@ -170,9 +187,35 @@ std::vector<OptionSpec> AccessTable() {
   };
 }
 
+// Who gets how much.
+std::vector<OptionSpec> SharingTable() {
+  return {
+      {"max-prefill-chunk", "N",
+       "Rows of prompts in one pass, all together; 0: max-batch-tokens [0]",
+       Integer([](Options* o) -> int& { return o->engine.max_prefill_chunk; }, 0, kMany)},
+      {"prefix-cache", "on|off", "Keeps what was computed for prompts that begin alike [on]",
+       Switch([](Options* o) -> bool& { return o->engine.prefix_cache; })},
+      {"max-tokens-per-minute", "N",
+       "Of prompts and answers, on average; more are refused; 0: no limit [0]",
+       TokensPerMinute([](Options* o) -> int64_t& { return o->engine.max_tokens_per_minute; })},
+      {"tenant-metadata-key", "KEY",
+       "Metadata of a call that names its tenant, for fair shares; whoever calls is believed",
+       SetTenantMetadataKey},
+      {"tenant-max-running", "N", "Sequences of one tenant running at once; 0: no limit [0]",
+       Integer([](Options* o) -> int& { return o->tenancy.defaults.max_running; }, 0, kMany)},
+      {"tenant-max-queue", "N", "Requests of one tenant waiting; 0: no limit but max-queue [0]",
+       Integer([](Options* o) -> int& { return o->tenancy.defaults.max_queued; }, 0, kMany)},
+      {"tenant-max-tokens-per-minute", "N", "The same as max-tokens-per-minute, of one tenant [0]",
+       TokensPerMinute(
+           [](Options* o) -> int64_t& { return o->tenancy.defaults.max_tokens_per_minute; })},
+      {"tenant-isolated-prefixes", "on|off",
+       "A tenant's prompts are found in the prefix cache by itself only [off]",
+       Switch([](Options* o) -> bool& { return o->tenancy.defaults.isolates_prefixes; })},
+  };
+}
+
 std::vector<OptionSpec> MakeTable() {
   using std::chrono::milliseconds;
-  constexpr int64_t kMany = 1 << 20;
   std::vector<OptionSpec> table = {
       {"model", "DIR", "The checkpoint's folder, packed or not (required)",
        String(&Options::model)},
@@ -234,8 +277,9 @@ std::vector<OptionSpec> MakeTable() {
       {"log-level", "debug|info|warn|error|off", "Least level logged to stderr [info]",
        SetLogLevel},
   };
-  std::vector<OptionSpec> access = AccessTable();
-  table.insert(table.end(), access.begin(), access.end());
+  for (const auto& more : {SharingTable(), AccessTable()}) {
+    table.insert(table.end(), more.begin(), more.end());
+  }
   return table;
 }
 

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/request.h"
+#include "engine/tenant.h"
 #include "kernels/tensor.h"
 #include "kernels/weight_format.h"
 #include "server/option_values.h"
@@ -36,14 +37,20 @@ struct AccessOptions {
 struct ConnectionOptions {
   int max_message_bytes = 16 << 20;
   int max_streams = 256;
-  std::chrono::milliseconds keepalive{
-      60'000};  // a silent peer is asked this often whether it lives
+  // How often a silent client is asked whether it lives.
+  std::chrono::milliseconds keepalive{60'000};
   std::chrono::milliseconds handshake_timeout{10'000};
 };
 
 struct WatchdogOptions {
   std::chrono::milliseconds timeout{60'000};  // the least time that counts as stuck; 0: no watchdog
   bool exit = false;                          // whether a stuck process ends itself
+};
+
+// Who shares the server with whom.
+struct TenancyOptions {
+  std::string metadata_key;  // of the calls' metadata, that names their tenant; empty: none does
+  Tenant defaults;           // what holds for a tenant of which only the name is known
 };
 
 struct Options {
@@ -53,6 +60,7 @@ struct Options {
   std::optional<kernels::WeightFormat> weights;  // absent: the packed folder's, else bf16
   int threads = 0;                               // 0: one per core
   EngineOptions engine;
+  TenancyOptions tenancy;
   Speculation::Mode speculation = Speculation::Mode::kAuto;
   int default_max_new_tokens = 512;  // where neither request nor generation_config.json says
   int max_calls = 1024;              // calls of Inference in flight

@@ -51,6 +51,7 @@ StrataServer::StrataServer(const Options& options, AccessControl* access, Engine
                MakeRequestDefaults(engine->checkpoint().generation_defaults(), options,
                                    engine->auto_speculation()),
                MakeRequestLimits(*engine),
+               options.tenancy,
                &calls_,
                &request_ids_,
                access,

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "server/access_control.h"
 #include "server/call_tracker.h"
+#include "server/options.h"
 #include "server/request_defaults.h"
 #include "server/request_ids.h"
 
@@ -21,6 +22,7 @@ struct Serving {
   Engine* engine;
   RequestDefaults defaults;
   RequestLimits limits;
+  TenancyOptions tenancy;
   CallTracker* calls;
   RequestIds* request_ids;
   AccessControl* access;

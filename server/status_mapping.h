@@ -18,8 +18,8 @@ absl::Status FieldError(const std::string& path, const std::string& problem);
 // Codes are kept but for OUT_OF_RANGE (a prompt too long for the context or the KV pool), which
 // becomes INVALID_ARGUMENT: no retry can help. With google.rpc details:
 //   INVALID_ARGUMENT    BadRequest, where the message begins with a field's path
-//   RESOURCE_EXHAUSTED  RetryInfo: after `retry_delay`
-//   all                 ErrorInfo
+//   RESOURCE_EXHAUSTED  RetryInfo: after what the status says (engine/admission.h), else
+//   `retry_delay` all                 ErrorInfo
 grpc::Status ToGrpcStatus(const absl::Status& status,
                           std::chrono::seconds retry_delay = std::chrono::seconds(1));
 

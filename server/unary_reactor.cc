@@ -32,6 +32,7 @@ void UnaryReactor::Submit(const grpc::CallbackServerContext& context, const Prep
     results_.resize(requests->size());
   }
   for (size_t i = 0; i < requests->size(); ++i) {
+    (*requests)[i].tenant = call_.tenant();
     (*requests)[i].deadline = DeadlineOf(context);
     call_.OnPrompt((*requests)[i]);
     SubmitOne(i, std::move((*requests)[i]));

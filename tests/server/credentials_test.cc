@@ -97,6 +97,17 @@ TEST(Credentials, DefaultsToNoLimitsAndNoAcknowledgement) {
   EXPECT_EQ(Parse("").tokens().size(), 0u);  // nobody may call: fine
 }
 
+TEST(Credentials, LeaveToTheDefaultsWhatTheyDoNotSay) {
+  Tenant defaults;
+  defaults.max_running = 7;
+  defaults.max_queued = 8;
+  const auto credentials =
+      Credentials::Parse(WithToken("[[tenant]]\nname = \"u\"\n"), "file", defaults);
+  ASSERT_TRUE(credentials.ok());
+  EXPECT_EQ(credentials->tokens().at(0).account->tenant.name, "t");
+  EXPECT_EQ(credentials->tokens().at(0).account->tenant.max_running, 7);
+}
+
 TEST(Credentials, ExpireAtTheEndOfADayOrAtATime) {
   const auto expiry = [](const std::string& value) {
     const auto expires = Parse(WithToken("expires = " + value)).tokens().at(0).expires;
@@ -183,9 +194,9 @@ TEST(Credentials, RefusesLimitsOutOfRange) {
 }
 
 TEST(Credentials, SaysWhichFileIsMissing) {
-  EXPECT_THAT(std::string(Credentials::Read("no/such/file").status().message()),
+  EXPECT_THAT(std::string(Credentials::Read("no/such/file", {}).status().message()),
               HasSubstr("no/such/file"));
-  EXPECT_FALSE(Credentials::Read("/").ok());
+  EXPECT_FALSE(Credentials::Read("/", {}).ok());
 }
 
 }  // namespace

@@ -62,11 +62,11 @@ TEST(StatusMapping, SaysWhenToRetryAFullQueue) {
 
 TEST(RetryDelay, IsTheTimeInWhichHalfOfTheCallsEnd) {
   using std::chrono::seconds;
-  EXPECT_EQ(RetryDelay(100, 10), seconds(5));
-  EXPECT_EQ(RetryDelay(101, 10), seconds(6));
-  EXPECT_EQ(RetryDelay(1, 1000), seconds(1));
-  EXPECT_EQ(RetryDelay(1000, 0.1), seconds(30));
-  EXPECT_EQ(RetryDelay(1, 0), seconds(30));
+  EXPECT_EQ(RetryDelayFor(100, 10), seconds(5));
+  EXPECT_EQ(RetryDelayFor(101, 10), seconds(6));
+  EXPECT_EQ(RetryDelayFor(1, 1000), seconds(1));
+  EXPECT_EQ(RetryDelayFor(1000, 0.1), seconds(30));
+  EXPECT_EQ(RetryDelayFor(1, 0), seconds(30));
 }
 
 TEST(StatusMapping, KeepsOtherCodes) {
