@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup setup-build setup-tidy build programs demo serve test dev-test tsan-test bench \
+.PHONY: help setup setup-build setup-tidy setup-fuzz build programs demo serve test dev-test tsan-test fuzz bench \
         format format-check tidy clean
 
 help:  ## list the targets
@@ -19,6 +19,9 @@ setup-build:
 
 setup-tidy:
 	@scripts/setup.sh build tidy
+
+setup-fuzz:
+	@scripts/setup.sh build fuzz
 
 build: setup-build  ## build everything into build/release
 	@scripts/build.sh release $(JOBS)
@@ -44,6 +47,9 @@ dev-test: setup  ## run the C++ tests under AddressSanitizer and UBSan
 tsan-test: setup  ## run the kernels' and the engine's tests under ThreadSanitizer
 	@scripts/build.sh tsan $(JOBS) unit_tests
 	@ctest --preset tsan -L unit
+
+fuzz: setup-fuzz  ## fuzz the parsers, SECONDS (300) each, under AddressSanitizer and UBSan; needs clang
+	@JOBS=$(JOBS) scripts/fuzz.sh $(or $(SECONDS),300) $(TARGETS)
 
 bench: programs  ## measure models/demo in process, against what this machine can do
 	@build/release/bin/strata-bench --model models/demo $(ARGS)

@@ -192,6 +192,8 @@ class Engine::Impl {
   int num_unfinished_ = 0;  // samples submitted and not ended
   EngineLoad load_;
   EngineCounters counters_;
+  int64_t steps_begun_ = 0;
+  int64_t steps_ended_ = 0;
 
   std::mutex join_mu_;
   std::thread step_thread_;  // guarded by join_mu_ after Start
@@ -312,6 +314,7 @@ std::optional<Engine::Impl::Inbox> Engine::Impl::WaitForWork() {
     work_.wait(lock, [this] { return stopping_ || !inbox_.empty(); });
   }
   if (stopping_) return std::nullopt;
+  ++steps_begun_;
   return std::exchange(inbox_, {});
 }
 
@@ -352,6 +355,7 @@ void Engine::Impl::Publish() {
   std::lock_guard lock(mu_);
   load_ = load;
   counters_ = loop_->counters();
+  steps_ended_ = steps_begun_;
   num_unfinished_ = loop_->num_unfinished();
   for (const auto& request : inbox_.submitted) {
     num_unfinished_ += request->params.sampling.num_samples;
@@ -368,7 +372,10 @@ EngineLoad Engine::Impl::GetLoad() const {
 
 EngineCounters Engine::Impl::GetCounters() const {
   std::lock_guard lock(mu_);
-  return counters_;
+  EngineCounters counters = counters_;
+  counters.steps_begun = steps_begun_;
+  counters.steps_ended = steps_ended_;
+  return counters;
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Checkpoint> checkpoint,

@@ -65,6 +65,10 @@ struct EngineCounters {
   int64_t prefilled_tokens = 0;  // rows of prefill chunks
   int64_t cached_tokens = 0;     // found in the prefix cache instead
   int64_t preemptions = 0;
+  // Turns of the step thread, a round each where there was something to compute. One that has begun
+  // and does not end is stuck.
+  int64_t steps_begun = 0;
+  int64_t steps_ended = 0;
 };
 
 using RequestId = uint64_t;

@@ -1,7 +1,6 @@
 #include "server/metrics.h"
 
 #include <fmt/format.h>
-#include <prometheus/gauge.h>
 
 #include <chrono>
 
@@ -62,6 +61,11 @@ ServerMetrics::ServerMetrics()
       finished_(AddFamily("strata_samples_finished_total", "Finished samples by reason")),
       aborted_(AddFamily("strata_requests_aborted_total",
                          "Admitted requests that ended without finishing, by status code")),
+      audit_lines_lost_(AddCounter("strata_audit_lines_lost_total",
+                                   "Lines of the audit log that could not be written")),
+      reload_failures_(AddFamily("strata_reload_failures_total",
+                                 "Changed files that were broken, so that the old was kept")),
+      stuck_(AddGauge("strata_engine_stuck", "Whether a round takes far too long: 0 or 1")),
       time_to_first_token_(AddHistogram("strata_time_to_first_token_seconds",
                                         "Admission to first token", kFirstTokenBuckets)),
       inter_token_latency_(AddHistogram(
@@ -81,6 +85,10 @@ prometheus::Counter& ServerMetrics::AddCounter(const std::string& name, const st
 prometheus::Family<prometheus::Counter>& ServerMetrics::AddFamily(const std::string& name,
                                                                   const std::string& help) {
   return prometheus::BuildCounter().Name(name).Help(help).Register(*registry_);
+}
+
+prometheus::Gauge& ServerMetrics::AddGauge(const std::string& name, const std::string& help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Add({});
 }
 
 prometheus::Histogram& ServerMetrics::AddHistogram(
@@ -128,6 +136,19 @@ void ServerMetrics::OnAborted(const absl::Status& status) {
 void ServerMetrics::OnCall(const std::string& method, grpc::StatusCode code) {
   requests_.Add({{"method", method}, {"code", CodeName(code)}}).Increment();
 }
+
+void ServerMetrics::OnAuditLineLost() { audit_lines_lost_.Increment(); }
+
+void ServerMetrics::OnReloadFailed(const std::string& what) {
+  reload_failures_.Add({{"what", what}}).Increment();
+}
+
+void ServerMetrics::SetCertificateEnd(std::chrono::system_clock::time_point not_after) {
+  AddGauge("strata_tls_certificate_end_timestamp_seconds", "When the TLS certificate ends")
+      .Set(Seconds(not_after.time_since_epoch()));
+}
+
+void ServerMetrics::SetStuck(bool stuck) { stuck_.Set(stuck ? 1 : 0); }
 
 void ServerMetrics::SetBuildInfo(const std::string& model, const std::string& backend) {
   prometheus::BuildGauge()

@@ -13,8 +13,6 @@
 namespace strata::server {
 namespace {
 
-constexpr int kRetrySeconds = 1;  // about the time in which a busy server frees a place
-
 // The path that a message like "sampling.top_p: 2 is ..." begins with; else empty.
 std::string_view FieldPath(std::string_view message) {
   const size_t end = message.find(':');
@@ -52,7 +50,7 @@ std::string CodeName(grpc::StatusCode code) {
   return absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
 }
 
-grpc::Status ToGrpcStatus(const absl::Status& status) {
+grpc::Status ToGrpcStatus(const absl::Status& status, std::chrono::seconds retry_delay) {
   if (status.ok()) return grpc::Status::OK;
   auto code = static_cast<grpc::StatusCode>(status.code());
   if (code == grpc::StatusCode::OUT_OF_RANGE) code = grpc::StatusCode::INVALID_ARGUMENT;
@@ -65,7 +63,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (code == grpc::StatusCode::RESOURCE_EXHAUSTED) {
     google::rpc::RetryInfo retry;
     // Whole seconds, rounded up: no sooner than it can help.
-    const Duration delay = RetryDelay(status).value_or(std::chrono::seconds(kRetrySeconds));
+    const Duration delay = RetryDelay(status).value_or(retry_delay);
     retry.mutable_retry_delay()->set_seconds(
         std::chrono::ceil<std::chrono::seconds>(delay).count());
     details.add_details()->PackFrom(retry);

@@ -40,10 +40,16 @@ class FakeInferenceService final : public v1::Inference::Service {
 
   // Of the last Generate that has ended.
   const std::string& last_prompt() const { return last_prompt_; }
+  const std::string& last_authorization() const { return last_authorization_; }
 
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         grpc::ServerWriter<v1::GenerateResponse>* writer) override {
     last_prompt_ = request->text();
+    const auto authorization = context->client_metadata().find("authorization");
+    last_authorization_.clear();
+    if (authorization != context->client_metadata().end()) {
+      last_authorization_.assign(authorization->second.data(), authorization->second.size());
+    }
     for (const v1::GenerateResponse& response : responses) writer->Write(response);
     while (hang && !context->IsCancelled()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -61,7 +67,9 @@ class FakeInferenceService final : public v1::Inference::Service {
   }
 
  private:
-  std::string last_prompt_;  // read when no call is under way
+  // Read when no call is under way.
+  std::string last_prompt_;
+  std::string last_authorization_;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };
