@@ -31,6 +31,7 @@ libgmock-dev: the test framework's matchers
 valgrind: counts the kernels' instructions (its header is for the build)
 "
 test_packages="
+nginx-light: the test of deploy/nginx
 clang-format-14: the formatting test
 python3: the lint and integration tests
 openssl: certificates for the tests of TLS
