@@ -1,6 +1,7 @@
 # `make package`: build/release/strata_VERSION_ARCH.deb, with the service and its configuration.
 
 include(GNUInstallDirs)
+set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY TRUE)  # tests are not needed for a package
 
 install(TARGETS strata-server strata strata-bench strata-loadtest
         RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT strata)

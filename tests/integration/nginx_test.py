@@ -93,13 +93,13 @@ class BehindNginx(unittest.TestCase):
     def test_deltas_are_not_held_back(self):
         with ServerProcess() as server, \
                 Nginx(self.folder, self.certificates, server.grpc_address) as nginx:
-            client = subprocess.Popen(
-                [BIN / "strata", "--server", nginx.address, "--tls-ca",
-                 self.certificates.pem("ca"), "generate", "--json", "-n", "2000",
-                 "--ignore-eos", "--temperature", "0", "import os\n"],
-                stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
-            times = [time.monotonic() for line in client.stdout if '"delta"' in line]
-            self.assertEqual(client.wait(timeout=60), 0)
+            with subprocess.Popen(
+                    [BIN / "strata", "--server", nginx.address, "--tls-ca",
+                     self.certificates.pem("ca"), "generate", "--json", "-n", "2000",
+                     "--ignore-eos", "--temperature", "0", "import os\n"],
+                    stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as client:
+                times = [time.monotonic() for line in client.stdout if '"delta"' in line]
+                self.assertEqual(client.wait(timeout=60), 0)
             self.assertGreater(len(times), 100)
             # Held back, they would come all at once, at the end.
             first_half = times[len(times) // 2] - times[0]

@@ -38,7 +38,7 @@ class Package(unittest.TestCase):
             run(self.root / "usr/bin" / program, "--help")
 
     def test_the_service_starts_what_is_there(self):
-        unit = (self.root / "lib/systemd/system/strata-server.service").read_text()
+        unit = (self.root / "usr/lib/systemd/system/strata-server.service").read_text()
         command = next(line.split("=", 1)[1] for line in unit.splitlines()
                        if line.startswith("ExecStart="))
         program, flag, configuration = command.split()
@@ -59,7 +59,8 @@ class Package(unittest.TestCase):
         configuration.write_text(text)
         server = subprocess.Popen(
             [self.root / "usr/bin/strata-server", "--config", configuration, "--kv-cache-memory",
-             "64MiB"], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+             "64MiB"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            stdin=subprocess.DEVNULL)
         try:
             self.assertIn("127.0.0.1:", server.stdout.readline())
             server.terminate()
