@@ -5,17 +5,20 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup setup-build setup-tidy setup-fuzz build programs demo serve test dev-test tsan-test fuzz bench \
-        format format-check tidy clean
+.PHONY: help setup setup-build setup-package setup-tidy setup-fuzz build programs demo serve test dev-test tsan-test fuzz bench \
+        package format format-check tidy clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup:  ## install the Debian packages and tools that building and testing need
-	@scripts/setup.sh build test
+	@scripts/setup.sh build test package
 
 setup-build:
 	@scripts/setup.sh build
+
+setup-package:
+	@scripts/setup.sh build package
 
 setup-tidy:
 	@scripts/setup.sh build tidy
@@ -50,6 +53,10 @@ tsan-test: setup  ## run the kernels' and the engine's tests under ThreadSanitiz
 
 fuzz: setup-fuzz  ## fuzz the parsers, SECONDS (300) each, under AddressSanitizer and UBSan; needs clang
 	@JOBS=$(JOBS) scripts/fuzz.sh $(or $(SECONDS),300) $(TARGETS)
+
+package: setup-package  ## make build/release/strata_*.deb: the programs, the service and its configuration
+	@scripts/build.sh release $(JOBS) strata-server strata strata-bench strata-loadtest
+	@cd build/release && cpack
 
 bench: programs  ## measure models/demo in process, against what this machine can do
 	@build/release/bin/strata-bench --model models/demo $(ARGS)

@@ -49,13 +49,6 @@ std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const ConnectOptions& 
   return grpc::SslCredentials({options.ca_certificates, options.private_key, options.certificate});
 }
 
-std::shared_ptr<grpc::Channel> Connect(const ConnectOptions& options) {
-  grpc::ChannelArguments arguments;
-  // A whole context with log-probabilities, in one answer, passes the default of 4 MiB.
-  arguments.SetMaxReceiveMessageSize(-1);
-  return grpc::CreateCustomChannel(options.address, MakeCredentials(options), arguments);
-}
-
 absl::Status FromGrpc(const grpc::Status& status) {
   // gRPC's numbers are absl's.
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
@@ -91,6 +84,14 @@ absl::Status Validate(const ConnectOptions& options) {
         "machine (127.0.0.1)");
   }
   return absl::OkStatus();
+}
+
+std::shared_ptr<grpc::Channel> Connect(const ConnectOptions& options, bool own_connection) {
+  grpc::ChannelArguments arguments;
+  // A whole context with log-probabilities, in one answer, passes the default of 4 MiB.
+  arguments.SetMaxReceiveMessageSize(-1);
+  if (own_connection) arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(options.address, MakeCredentials(options), arguments);
 }
 
 Client::Client(const ConnectOptions& options) : Client(Connect(options), options.token) {}

@@ -42,6 +42,10 @@ struct ConnectOptions {
 // INVALID_ARGUMENT if the options contradict each other, or would give the token away.
 absl::Status Validate(const ConnectOptions& options);
 
+// Channels to one address share a connection, except those with one of their own.
+// REQUIRES: Validate(options) is OK.
+std::shared_ptr<grpc::Channel> Connect(const ConnectOptions& options, bool own_connection = false);
+
 // Thread-safe; calls may run at the same time. Errors carry the server's code
 // and message; UNAVAILABLE where there is no server.
 class Client {

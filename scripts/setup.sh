@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and test Strata on Debian 12 or newer, and
 # says what and why. Asks nothing.
-#   setup.sh GROUP...   groups: build, test, tidy, fuzz
+#   setup.sh GROUP...   groups: build, test, package, tidy, fuzz
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -30,7 +30,12 @@ libgtest-dev: the test framework
 libgmock-dev: the test framework's matchers
 valgrind: counts the kernels' instructions (its header is for the build)
 "
+package_packages="
+dpkg-dev: finds the packages that the programs need
+file: tells programs from other files
+"
 test_packages="
+nginx-light: the test of deploy/nginx
 clang-format-14: the formatting test
 python3: the lint and integration tests
 openssl: certificates for the tests of TLS
@@ -99,6 +104,7 @@ ca-certificates: ghz is fetched over TLS"
       fi
       "$root/loadtest/ghz/install.sh" >/dev/null
       ;;
+    package) need_packages <<<"$package_packages" ;;
     tidy) need_packages <<<"$tidy_packages" ;;
     fuzz) need_packages <<<"$fuzz_packages" ;;
     *) fail "no such group: $group" ;;

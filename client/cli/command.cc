@@ -3,47 +3,13 @@
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
 
-#include <cctype>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <iterator>
-#include <system_error>
 
 #include "client/status_macros.h"
 
 namespace strata::client {
-
-namespace {
-
-// Of the file that `flag` names; empty if it names none.
-absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path) {
-  if (path.empty()) return std::string();
-  std::error_code error;
-  std::ifstream file(path, std::ios::binary);
-  if (file && std::filesystem::is_regular_file(path, error)) {
-    return std::string(std::istreambuf_iterator<char>(file), {});
-  }
-  return absl::InvalidArgumentError(fmt::format("{}: {} cannot be read", flag, path));
-}
-
-}  // namespace
-
-absl::StatusOr<ConnectOptions> CommonFlags::connect_options() const {
-  ConnectOptions options;
-  options.address = server;
-  options.tls = tls || !tls_ca.empty() || !tls_cert.empty() || !tls_key.empty();
-  ASSIGN_OR_RETURN(options.ca_certificates, ReadFlagFile("--tls-ca", tls_ca));
-  ASSIGN_OR_RETURN(options.certificate, ReadFlagFile("--tls-cert", tls_cert));
-  ASSIGN_OR_RETURN(options.private_key, ReadFlagFile("--tls-key", tls_key));
-  ASSIGN_OR_RETURN(options.token, ReadFlagFile("--token-file", token_file));
-  while (!options.token.empty() && std::isspace(static_cast<unsigned char>(options.token.back()))) {
-    options.token.pop_back();  // the end of the line
-  }
-  RETURN_IF_ERROR(Validate(options));
-  return options;
-}
 
 CallOptions CommonFlags::call_options() const {
   CallOptions options;

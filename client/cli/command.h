@@ -13,23 +13,17 @@
 #include "absl/status/statusor.h"
 #include "client/cli/terminal.h"
 #include "client/client.h"
+#include "client/connect_flags.h"
 
 namespace strata::client {
 
 // Flags of every subcommand.
 struct CommonFlags {
-  std::string server = "127.0.0.1:50051";
-  bool tls = false;    // with the system's trusted roots
-  std::string tls_ca;  // files; empty: none
-  std::string tls_cert;
-  std::string tls_key;
-  std::string token_file;
+  ConnectFlags connect;
   double timeout_seconds = 0;  // 0: none
   std::string color = "auto";
   bool json = false;
 
-  // Reads the files. INVALID_ARGUMENT where one cannot be read, or flags contradict each other.
-  absl::StatusOr<ConnectOptions> connect_options() const;
   CallOptions call_options() const;
   ColorMode color_mode() const;
 };

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -44,12 +45,7 @@ class FakeInferenceService final : public v1::Inference::Service {
 
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         grpc::ServerWriter<v1::GenerateResponse>* writer) override {
-    last_prompt_ = request->text();
-    const auto authorization = context->client_metadata().find("authorization");
-    last_authorization_.clear();
-    if (authorization != context->client_metadata().end()) {
-      last_authorization_.assign(authorization->second.data(), authorization->second.size());
-    }
+    Remember(*context, *request);
     for (const v1::GenerateResponse& response : responses) writer->Write(response);
     while (hang && !context->IsCancelled()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -67,6 +63,17 @@ class FakeInferenceService final : public v1::Inference::Service {
   }
 
  private:
+  void Remember(const grpc::ServerContext& context, const v1::GenerateRequest& request) {
+    std::lock_guard lock(mu_);  // calls may come at the same time
+    last_prompt_ = request.text();
+    const auto authorization = context.client_metadata().find("authorization");
+    last_authorization_.clear();
+    if (authorization != context.client_metadata().end()) {
+      last_authorization_.assign(authorization->second.data(), authorization->second.size());
+    }
+  }
+
+  std::mutex mu_;
   // Read when no call is under way.
   std::string last_prompt_;
   std::string last_authorization_;
