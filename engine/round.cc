@@ -1,6 +1,7 @@
 #include "engine/round.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <utility>
 
@@ -9,6 +10,13 @@
 
 namespace strata {
 namespace {
+
+// The probability of `id` by softmax of `logits`, which are those of `ids` (empty: of all tokens).
+float DraftProbability(std::span<const float> logits, TokenId id, std::span<const TokenId> ids) {
+  const auto place = ids.empty() ? id : std::lower_bound(ids.begin(), ids.end(), id) - ids.begin();
+  const float largest = logits[ArgmaxOf(logits)];
+  return static_cast<float>(std::exp(logits[place] - largest) / SumOfExp(logits, largest));
+}
 
 void CountDraftRound(const Sequence& sequence, size_t num_drafts, SpeculationStats& stats) {
   stats.drafted_tokens += static_cast<int>(num_drafts);
@@ -103,6 +111,8 @@ void RoundExecutor::Draft(RoundReport& report) {
     DraftMicroStep(active);
     ++report.draft_micro_steps;
     std::erase_if(active, [](const Work* work) { return !work->drafting; });
+    ReviewDrafts(report.draft_micro_steps, active);
+    std::erase_if(active, [](const Work* work) { return !work->drafting; });
   }
   // Drafts were pushed for the penalties of the drafts after them; they are not committed.
   for (Work& work : works_) {
@@ -145,9 +155,23 @@ void RoundExecutor::DraftToken(Work& work, std::span<const float> logits) {
     const int64_t position = work.first_position + static_cast<int64_t>(work.drafts.size()) + 1;
     id = sampler.Choose(logits, position, draft_head_->token_ids);
   }
+  if (drafting_policy_ != nullptr) {
+    work.confidences.push_back(DraftProbability(logits, id, draft_head_->token_ids));
+  }
   sampler.Push(id);
   work.drafts.push_back(id);
   work.drafting = static_cast<int>(work.drafts.size()) < work.max_drafts && !sequence.IsStop(id);
+}
+
+void RoundExecutor::ReviewDrafts(int num_micro_steps, const std::vector<Work*>& active) {
+  if (drafting_policy_ == nullptr || active.empty()) return;
+  drafting_rows_.clear();
+  for (const Work* work : active) {
+    drafting_rows_.push_back(
+        {work->sequence, static_cast<int>(work->drafts.size()), work->confidences.back()});
+  }
+  drafting_policy_->ReviewDrafts(num_micro_steps, drafting_rows_);
+  for (size_t i = 0; i < active.size(); ++i) active[i]->drafting = drafting_rows_[i].keep_drafting;
 }
 
 void RoundExecutor::SendDrafts() {
@@ -303,6 +327,9 @@ void RoundExecutor::Finish(Work& work, RoundReport& report) {
   if (!work.drafts.empty()) {
     sequence.TruncateKv(sequence.num_computed(), *kv_blocks_);
     CountDraftRound(sequence, work.drafts.size(), sequence.stats);
+    if (drafting_policy_ != nullptr) {
+      drafting_policy_->OnVerified({&sequence, work.confidences, work.num_accepted});
+    }
   }
   for (int i = 0; i < work.num_accepted; ++i) ++sequence.stats.accepted_per_position[i];
   if (work.num_committed > 0) ++sequence.stats.rounds;

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "engine/block_pool.h"
 #include "engine/clock.h"
+#include "engine/drafting_policy.h"
 #include "engine/model/llama_model.h"
 #include "engine/observer.h"
 #include "engine/scheduler.h"
@@ -45,6 +46,10 @@ class RoundExecutor {
   // rounds.
   void set_draft_head(const Head* head) { draft_head_ = head != nullptr ? head : &model_->head(); }
 
+  // `policy` is asked between micro-steps and told what became of drafts; it must outlive its use.
+  // Null: every row drafts as much as its plan lets it. Between rounds.
+  void set_drafting_policy(DraftingPolicy* policy) { drafting_policy_ = policy; }
+
   int exit_rows_used() const { return exit_rows_.num_used(); }
 
  private:
@@ -58,6 +63,7 @@ class RoundExecutor {
     bool drafting = false;
     bool failed = false;
     std::vector<TokenId> drafts;
+    std::vector<float> confidences;       // of drafts, where there is a policy to ask
     std::vector<Distribution> proposals;  // unseeded: what each draft was drawn from
     std::vector<int32_t> exit_rows;       // of the positions that drafted
     int num_accepted = 0;
@@ -76,6 +82,7 @@ class RoundExecutor {
   void Draft(RoundReport& report);
   void DraftMicroStep(const std::vector<Work*>& active);
   void DraftToken(Work& work, std::span<const float> logits);
+  void ReviewDrafts(int num_micro_steps, const std::vector<Work*>& active);
   void SendDrafts();
 
   void Sweep(RoundReport& report);
@@ -96,12 +103,14 @@ class RoundExecutor {
   const Clock* const clock_;
   BlockPool exit_rows_;
   const Head* draft_head_;
+  DraftingPolicy* drafting_policy_ = nullptr;
 
   // Of the current round, kept to reuse their memory.
   std::vector<Work> works_;
   ForwardBatch batch_;
   std::vector<LogitRow> logit_rows_;
   std::vector<int32_t> row_indices_;
+  std::vector<DraftingRow> drafting_rows_;
 };
 
 }  // namespace strata
