@@ -76,7 +76,8 @@ void IdleBackendLoop::AcceptRequests() {
   for (int i = 0; i < shape_.num_sequences; ++i) {
     auto request = std::make_shared<RequestState>();
     request->id = static_cast<uint64_t>(i) + 1;
-    request->prompt.assign(kPromptTokens, 1);
+    // No two begin alike: none is spared work by the prefix cache.
+    request->prompt.assign(kPromptTokens, 3 + i);
     request->params.sampling = shape_.sampling;
     request->params.stopping.max_new_tokens = checkpoint_->config().max_position_embeddings;
     request->params.stopping.ignore_eos = true;
@@ -87,8 +88,10 @@ void IdleBackendLoop::AcceptRequests() {
     loop_->Accept(std::move(request));
   }
   // All prompts, and then some rounds of all sequences.
-  const int64_t rows = static_cast<int64_t>(shape_.num_sequences) * kPromptTokens;
-  while (loop_->counters().prefilled_tokens < rows) loop_->Step();
+  for (int64_t before = -1; tokens_emitted() - before < shape_.num_sequences;) {
+    before = tokens_emitted();
+    loop_->Step();
+  }
   for (int i = 0; i < kWarmUpRounds; ++i) loop_->Step();
 }
 

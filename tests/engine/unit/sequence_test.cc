@@ -165,7 +165,7 @@ TEST_F(SequenceTest, AnUnfinishedCharacterAtTheEndIsReplacedAndMayBeAStop) {
 // ---- Keys and values -------------------------------------------------------------------------
 
 TEST_F(SequenceTest, BlocksCoverPositionsAndGoBackToThePool) {
-  BlockPool pool(4);
+  KvPool pool(4);
   const auto sequence = Make("abc");
   EXPECT_EQ(sequence->NumBlocksMissing(0), 0);
   EXPECT_EQ(sequence->NumBlocksMissing(16), 1);
