@@ -99,6 +99,10 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
                                "16",
                                "--draft-token-counts",
                                "counts",
+                               "--verification",
+                               "token",
+                               "--draft-distribution-memory",
+                               "17MiB",
                                "--accept-model-license",
                                "some-id",
                                "--drain-timeout",
@@ -151,6 +155,8 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
   EXPECT_EQ(options.engine.default_num_draft_tokens, 14);
   EXPECT_EQ(options.engine.draft_vocabulary_size, 16);
   EXPECT_EQ(options.engine.draft_token_counts, "counts");
+  EXPECT_EQ(options.engine.verification, Verification::kToken);
+  EXPECT_EQ(options.engine.draft_distribution_bytes, 17 << 20);
   EXPECT_EQ(options.accepted_license, "some-id");
   EXPECT_EQ(options.drain_timeout.count(), 15'000);
   EXPECT_EQ(options.port_file, "ports");
@@ -212,6 +218,11 @@ TEST_F(OptionsTest, RefusesHalfOfTls) {
   EXPECT_THAT(Error({"--tls-cert", "c"}), HasSubstr("--tls-key"));
   EXPECT_THAT(Error({"--tls-key", "k"}), HasSubstr("--tls-cert"));
   EXPECT_THAT(Error({"--tls-client-ca", "a"}), HasSubstr("--tls-cert"));
+}
+
+TEST_F(OptionsTest, VerificationIsOneOfTwo) {
+  EXPECT_EQ(Get({}).engine.verification, Verification::kBlock);
+  EXPECT_THAT(Error({"--verification", "both"}), HasSubstr("'both' is not one of block, token"));
 }
 
 TEST_F(OptionsTest, FlagsWinOverEnvironmentOverFile) {
