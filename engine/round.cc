@@ -28,7 +28,7 @@ void CountDraftRound(const Sequence& sequence, size_t num_drafts, SpeculationSta
 
 }  // namespace
 
-RoundExecutor::RoundExecutor(LlamaModel* model, BlockPool* kv_blocks, const Clock* clock)
+RoundExecutor::RoundExecutor(Model* model, BlockPool* kv_blocks, const Clock* clock)
     : model_(model),
       kv_blocks_(kv_blocks),
       clock_(clock),

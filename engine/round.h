@@ -18,7 +18,7 @@
 #include "absl/status/status.h"
 #include "engine/block_pool.h"
 #include "engine/clock.h"
-#include "engine/model/llama_model.h"
+#include "engine/model/model.h"
 #include "engine/observer.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
@@ -29,7 +29,7 @@ namespace strata {
 class RoundExecutor {
  public:
   // All must outlive the executor. `clock` is for the report only.
-  RoundExecutor(LlamaModel* model, BlockPool* kv_blocks, const Clock* clock);
+  RoundExecutor(Model* model, BlockPool* kv_blocks, const Clock* clock);
 
   struct Result {
     RoundReport report;
@@ -91,7 +91,7 @@ class RoundExecutor {
   bool CommitNext(Work& work, int offset, std::span<const float> logits);
   void Finish(Work& work, RoundReport& report);
 
-  LlamaModel* const model_;
+  Model* const model_;
   BlockPool* const kv_blocks_;
   const Clock* const clock_;
   BlockPool exit_rows_;

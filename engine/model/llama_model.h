@@ -10,55 +10,13 @@
 
 #include "absl/status/statusor.h"
 #include "engine/checkpoint/checkpoint.h"
+#include "engine/model/model.h"
 #include "kernels/backend.h"
 
 namespace strata {
 
-// Layers [begin, end).
-struct LayerRange {
-  int begin = 0;
-  int end = 0;
-};
-
-// One position of one sequence on its way through some of the layers.
-struct ForwardRow {
-  int32_t token_id = 0;
-  int32_t position = 0;
-  int32_t sequence = 0;  // row of ForwardBatch::block_tables
-  LayerRange layers;
-  // The row of the exit cache from which a row with layers.begin > 0 enters, and in which a row
-  // with layers.end < num_layers leaves its hidden state. -1: none (it may be left out only where
-  // the row begins at 0, and the state is then not kept).
-  int32_t exit_cache_row = -1;
-};
-
-// REQUIRES: the rows that any layer computes are a prefix of `rows`. That is:
-// rows sorted by descending layers.end if all begin at 0 (drafting: each row
-// leaves at its exit), or by ascending layers.begin if all end at the last
-// layer (the full sweep: drafted rows enter at their exit).
-struct ForwardBatch {
-  std::vector<ForwardRow> rows;
-  std::vector<int32_t> block_tables;  // [num_sequences, max_blocks_per_sequence]
-  int max_blocks_per_sequence = 0;
-};
-
-// The output matrix of all tokens or of some of them.
-struct Head {
-  std::unique_ptr<kernels::Matrix> matrix;  // [num_tokens, hidden]
-  int num_tokens = 0;
-  std::vector<int32_t> token_ids;  // of the rows, ascending; empty: row i is token i
-};
-
-struct ModelLimits {
-  int max_rows = 512;       // of one ForwardBatch
-  int max_exit_rows = 512;  // of the exit cache
-  int max_logit_rows = 64;  // of one Logits call
-  int max_context = 0;      // positions of one sequence
-  int num_kv_blocks = 0;
-};
-
 // Used from one thread at a time.
-class LlamaModel {
+class LlamaModel final : public Model {
  public:
   // Loads the weights through `backend`, which must outlive the model; so must
   // `checkpoint` (embedding rows may be read from its memory map).
@@ -70,26 +28,17 @@ class LlamaModel {
   // Bytes of one KV block over all layers, for sizing the pool.
   static int64_t KvBlockBytes(const ModelConfig& config, kernels::Backend& backend);
 
-  // Runs each row through its layers, writing keys and values of those layers
-  // at its position.
-  void Forward(const ForwardBatch& batch);
-
-  // Final norm and `head` (this model's) of the hidden states that the last
-  // Forward left in `rows` (indices into its batch, at most max_logit_rows).
-  // Returns f32 [rows.size(), head.num_tokens], valid until the next call of this class.
-  const float* Logits(std::span<const int32_t> rows, const Head& head);
+  void Forward(const ForwardBatch& batch) override;
+  const float* Logits(std::span<const int32_t> rows, const Head& head) override;
   const float* Logits(std::span<const int32_t> rows) { return Logits(rows, head_); }
-  const Head& head() const { return head_; }
-  // A head of the tokens `ids` (ascending, distinct, at least one). Its logits have the same bits
-  // as theirs by head(). Copies hidden_size weights per token. Errors: RESOURCE_EXHAUSTED if the
-  // device has too little memory.
-  absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids);
+  const Head& head() const override { return head_; }
+  absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) override;
 
-  const ModelConfig& config() const { return config_; }
-  const ModelLimits& limits() const { return limits_; }
-  int64_t row_layers() const { return row_layers_; }  // (row, layer) pairs computed so far
-  int64_t head_rows() const { return head_rows_; }
-  int64_t logits_computed() const { return logits_computed_; }
+  const ModelConfig& config() const override { return config_; }
+  const ModelLimits& limits() const override { return limits_; }
+  int64_t row_layers() const override { return row_layers_; }
+  int64_t head_rows() const override { return head_rows_; }
+  int64_t logits_computed() const override { return logits_computed_; }
 
   // L2 norm of the hidden state that the last Forward left in `row`. For tests.
   double HiddenNorm(int row);
