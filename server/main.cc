@@ -23,15 +23,19 @@ namespace {
 
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
+constexpr absl::Duration kFailureInterval = absl::Milliseconds(200);
 
 int Fail(int exit_code, const absl::Status& status) {
   fmt::print(stderr, "strata-server: {}\n", std::string(status.message()));
   return exit_code;
 }
 
-// Serves until a signal comes; then drains.
-void ServeUntilSignal(const Options& options, ShutdownSignal* signal, StrataServer* server) {
-  signal->Wait(1, absl::InfiniteDuration());
+// Serves until a signal comes, then drains; or until the engine fails.
+void ServeUntilSignal(const Options& options, const Engine& engine, ShutdownSignal* signal,
+                      StrataServer* server) {
+  while (!signal->Wait(1, kFailureInterval)) {
+    if (!engine.failure().ok()) return;
+  }
   spdlog::info(
       "stopping: waiting for running requests for {} ms at most; a second signal ends "
       "them",
@@ -68,8 +72,9 @@ int Run(const Options& options, ShutdownSignal* signal) {
              metrics_address.empty() ? "none" : metrics_address,
              (*engine)->checkpoint().config().name, (*engine)->backend_description());
   std::fflush(stdout);
-  ServeUntilSignal(options, signal, server->get());
-  return EXIT_SUCCESS;
+  ServeUntilSignal(options, **engine, signal, server->get());
+  const absl::Status failure = (*engine)->failure();
+  return failure.ok() ? EXIT_SUCCESS : Fail(kExitFailure, failure);
 }
 
 }  // namespace

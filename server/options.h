@@ -25,7 +25,8 @@ struct Options {
   HostPort listen{"127.0.0.1", 50051};
   std::optional<HostPort> metrics_listen = HostPort{"127.0.0.1", 9464};  // absent: no /metrics
   std::optional<kernels::WeightFormat> weights;  // absent: the packed folder's, else bf16
-  int threads = 0;                               // 0: one per core
+  int threads = 0;                               // of all ranks; 0: one per core
+  int tensor_parallel = 1;                       // ranks
   EngineOptions engine;
   Speculation::Mode speculation = Speculation::Mode::kAuto;
   int default_max_new_tokens = 512;  // where neither request nor generation_config.json says

@@ -26,6 +26,7 @@ struct Call {
            root == other.root;
   }
   std::string ToString() const {
+    if (data == nullptr) return name;
     return std::string(name) + " of " + std::to_string(size_bytes) + " bytes";
   }
 };
