@@ -25,13 +25,12 @@
 namespace strata {
 
 struct EngineOptions {
-  // The pool's size, over all ranks; at least one full context must fit.
-  int64_t kv_cache_bytes = int64_t{2} << 30;
-  int max_batch_tokens = 512;  // rows of one full sweep
-  int max_sequences = 64;      // running at once; a sample counts as one
-  int max_queue = 256;         // waiting beside those that run; one more: RESOURCE_EXHAUSTED
-  int max_prefill_chunk = 0;   // rows of one prompt in one round; 0: max_batch_tokens
-  int max_context = 0;         // positions per sequence; 0: the checkpoint's maximum
+  int64_t kv_cache_bytes = int64_t{2} << 30;  // the pool's size; at least one full context must fit
+  int max_batch_tokens = 512;                 // rows of one full sweep
+  int max_sequences = 64;                     // running at once; a sample counts as one
+  int max_queue = 256;        // waiting beside those that run; one more: RESOURCE_EXHAUSTED
+  int max_prefill_chunk = 0;  // rows of one prompt in one round; 0: max_batch_tokens
+  int max_context = 0;        // positions per sequence; 0: the checkpoint's maximum
   // What Speculation::Mode::kAuto resolves to.
   int default_exit_layer = 0;        // 0: from the checkpoint's depth
   int default_num_draft_tokens = 0;  // 0: from the checkpoint's depth
@@ -75,9 +74,9 @@ using RequestId = uint64_t;
 class Engine {
  public:
   // Builds the model on the ranks' devices (at least one, which are all of a group), allocates the
-  // KV pool and starts the step thread. `observer` and `clock` may be null (none; the steady
-  // clock); they must outlive the engine. Errors: INVALID_ARGUMENT (options and ranks against the
-  // checkpoint), RESOURCE_EXHAUSTED (memory).
+  // KV pool, its size being that of all ranks together, and starts the step thread. `observer` and
+  // `clock` may be null (none; the steady clock); they must outlive the engine. Errors:
+  // INVALID_ARGUMENT (options and ranks against the checkpoint), RESOURCE_EXHAUSTED (memory).
   static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<Checkpoint> checkpoint,
                                                         std::unique_ptr<Tokenizer> tokenizer,
                                                         std::vector<kernels::RankDevice> ranks,
