@@ -31,8 +31,7 @@ absl::StatusOr<std::string> Run(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
   RETURN_IF_ERROR(simulation->Run());
   // Not part of the text, which is the same whenever it is run.
-  std::fprintf(stderr, "computed in %.1f s\n",
-               ToSeconds(std::chrono::steady_clock::now() - start));
+  std::fprintf(stderr, "computed in %.1f s\n", ToSeconds(std::chrono::steady_clock::now() - start));
   const Recorder& recorder = simulation->recorder();
   RETURN_IF_ERROR(WriteOutput(options.output, "requests.csv", RequestsToCsv(recorder)));
   RETURN_IF_ERROR(WriteOutput(options.output, "intervals.csv", IntervalsToCsv(recorder)));
@@ -49,8 +48,7 @@ absl::StatusOr<std::string> PrintTrace(const Options& options) {
 absl::StatusOr<std::string> SweepLoad(const Options& options) {
   ASSIGN_OR_RETURN(const LoadSweep sweep, RunLoadSweep(options));
   RETURN_IF_ERROR(WriteOutput(options.output, "load.csv", LoadSweepToCsv(sweep)));
-  RETURN_IF_ERROR(
-      WriteOutput(options.output, "load.svg", LoadSweepToSvg(sweep, TitleOf(options))));
+  RETURN_IF_ERROR(WriteOutput(options.output, "load.svg", LoadSweepToSvg(sweep, TitleOf(options))));
   return TitleOf(options) + "\n" + LoadSweepToText(sweep);
 }
 

@@ -84,7 +84,7 @@ Hardware TransformersA100() {
   Hardware eager = A100();
   eager.memory_bytes *= 8;
   eager.layer_issue_s = 830 * kMicro;
-  eager.layer_overhead_s = 200 * kMicro;  // forty small kernels and their gaps
+  eager.layer_overhead_s = 200 * kMicro;     // forty small kernels and their gaps
   eager.forward_overhead_s = 1000 * kMicro;  // generate() itself, per call of a model
   eager.sample_row_s = 500 * kMicro;         // logits processors and multinomial, kernel by kernel
   return eager;

@@ -15,13 +15,13 @@ namespace strata::sim {
 struct Hardware {
   std::string name;
   std::string description;
-  int num_devices = 1;       // at most so many tensor-parallel ranks
-  double memory_bytes = 0;   // of one device
-  double read_bytes_s = 0;   // memory bandwidth, by the data sheet or measured
-  double flop_s = 0;         // bf16, without sparsity; a multiply-add counts two
-  double int8_flop_s = 0;    // of products with quantised weights
-  double read_efficiency = 1;  // the part of read_bytes_s that products reach
-  double flop_efficiency = 1;  // the part of flop_s that large products reach
+  int num_devices = 1;            // at most so many tensor-parallel ranks
+  double memory_bytes = 0;        // of one device
+  double read_bytes_s = 0;        // memory bandwidth, by the data sheet or measured
+  double flop_s = 0;              // bf16, without sparsity; a multiply-add counts two
+  double int8_flop_s = 0;         // of products with quantised weights
+  double read_efficiency = 1;     // the part of read_bytes_s that products reach
+  double flop_efficiency = 1;     // the part of flop_s that large products reach
   double layer_overhead_s = 0;    // gaps between the kernels of one layer
   double layer_issue_s = 0;       // the host's time to issue one layer: a floor under the layer's
                                   // own time. 0: issued as a graph, or no device

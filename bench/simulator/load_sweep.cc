@@ -13,7 +13,7 @@
 namespace strata::sim {
 namespace {
 
-// So many requests for each client that beginning and end of a run weigh little.
+// So many requests for each client that its beginning weighs little; the end is left out.
 constexpr int kRequestsPerClient = 8;
 constexpr int kLeastRequests = 200;
 
@@ -45,9 +45,12 @@ absl::StatusOr<LoadPoint> MeasurePoint(const SimulationOptions& options, const T
                    Simulation::Create(options, trace));
   RETURN_IF_ERROR(simulation->Run());
   const Summary summary = Summarize(simulation->recorder());
-  return LoadPoint{summary.tokens_per_s,          summary.ttft.Percentile(0.95),
-                   summary.itl.Percentile(0.99), summary.mean_drafts,
-                   summary.mean_exit,             summary.acceptance};
+  return LoadPoint{simulation->recorder().SteadyTokensPerSecond(),
+                   summary.ttft.Percentile(0.95),
+                   summary.itl.Percentile(0.99),
+                   summary.mean_drafts,
+                   summary.mean_exit,
+                   summary.acceptance};
 }
 
 }  // namespace
@@ -79,14 +82,15 @@ absl::StatusOr<LoadSweep> RunLoadSweep(const Options& options) {
 }
 
 std::string LoadSweepToText(const LoadSweep& sweep) {
-  std::string text = fmt::format("{:>6} {:>10} {:>10} {:>10} {:>10} {:>9} {:>9} {:>6} {:>6} {:>8}\n",
-                                 "load", "off", "best", "setting", "auto", "auto/off", "auto/best",
-                                 "K", "E", "accepted");
+  std::string text =
+      fmt::format("{:>6} {:>10} {:>10} {:>10} {:>10} {:>9} {:>9} {:>6} {:>6} {:>8}\n", "load",
+                  "off", "best", "setting", "auto", "auto/off", "auto/best", "K", "E", "accepted");
   for (size_t i = 0; i < sweep.loads.size(); ++i) {
     const LoadSweep::Setting& best = sweep.Best(i);
     const LoadPoint& automatic = sweep.automatic(i);
     text += fmt::format(
-        "{:>6} {:>10.1f} {:>10.1f} {:>10} {:>10.1f} {:>9.3f} {:>9.3f} {:>6.2f} {:>6.1f} {:>7.1f}%\n",
+        "{:>6} {:>10.1f} {:>10.1f} {:>10} {:>10.1f} {:>9.3f} {:>9.3f} {:>6.2f} {:>6.1f} "
+        "{:>7.1f}%\n",
         sweep.loads[i], sweep.off(i).tokens_per_s, best.points[i].tokens_per_s, best.name,
         automatic.tokens_per_s, automatic.tokens_per_s / sweep.off(i).tokens_per_s,
         automatic.tokens_per_s / best.points[i].tokens_per_s, automatic.drafts,
@@ -123,10 +127,9 @@ std::string LoadSweepToSvg(const LoadSweep& sweep, const std::string& title) {
   const auto best = [&](size_t i) -> const LoadPoint& { return sweep.Best(i).points[i]; };
   chart.panels.push_back(
       {"goodput over off's",
-       {over_loads("auto",
-                   [&](size_t i) {
-                     return sweep.automatic(i).tokens_per_s / sweep.off(i).tokens_per_s;
-                   }),
+       {over_loads(
+            "auto",
+            [&](size_t i) { return sweep.automatic(i).tokens_per_s / sweep.off(i).tokens_per_s; }),
         over_loads("best fixed",
                    [&](size_t i) { return best(i).tokens_per_s / sweep.off(i).tokens_per_s; })}});
   chart.panels.push_back(
@@ -139,10 +142,9 @@ std::string LoadSweepToSvg(const LoadSweep& sweep, const std::string& title) {
        {over_loads("auto", [&](size_t i) { return 1e3 * sweep.automatic(i).itl_p99_s; }),
         over_loads("best fixed", [&](size_t i) { return 1e3 * best(i).itl_p99_s; }),
         over_loads("off", [&](size_t i) { return 1e3 * sweep.off(i).itl_p99_s; })}});
-  chart.panels.push_back(
-      {"drafts a round and sequence (K)",
-       {over_loads("auto", [&](size_t i) { return sweep.automatic(i).drafts; }),
-        over_loads("best fixed", [&](size_t i) { return best(i).drafts; })}});
+  chart.panels.push_back({"drafts a round and sequence (K)",
+                          {over_loads("auto", [&](size_t i) { return sweep.automatic(i).drafts; }),
+                           over_loads("best fixed", [&](size_t i) { return best(i).drafts; })}});
   chart.panels.push_back(
       {"exit layer of drafts (E)",
        {over_loads("auto", [&](size_t i) { return sweep.automatic(i).exit_layer; }),

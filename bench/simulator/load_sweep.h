@@ -13,7 +13,7 @@
 namespace strata::sim {
 
 struct LoadPoint {
-  double tokens_per_s = 0;
+  double tokens_per_s = 0;  // Recorder::SteadyTokensPerSecond
   double ttft_p95_s = 0;
   double itl_p99_s = 0;
   double drafts = 0;

@@ -62,9 +62,9 @@ absl::StatusOr<Roofline> MakeRoofline(const char* model, const char* hardware, i
 }
 
 absl::StatusOr<std::string> SpeedsToText() {
-  std::string text = fmt::format("Plain decoding of one sequence, tokens/s\n{:<12}{:<12}{:<19}{:>3}{:>11}{:>9}{:>8}\n",
-                                 "source", "model", "hardware", "TP", "published", "modelled",
-                                 "ratio");
+  std::string text = fmt::format(
+      "Plain decoding of one sequence, tokens/s\n{:<12}{:<12}{:<19}{:>3}{:>11}{:>9}{:>8}\n",
+      "source", "model", "hardware", "TP", "published", "modelled", "ratio");
   for (const PublishedSpeed& speed : kSpeeds) {
     ASSIGN_OR_RETURN(const Roofline roofline,
                      MakeRoofline(speed.model, speed.hardware, speed.tensor_parallel));
@@ -78,7 +78,8 @@ absl::StatusOr<std::string> SpeedsToText() {
 
 absl::StatusOr<std::string> ImpliedToText() {
   constexpr std::array<int, 4> kDrafts = {2, 4, 6, 8};
-  std::string text = "\nAcceptance that published speed-ups imply on transformers-A100, by drafts a round\n";
+  std::string text =
+      "\nAcceptance that published speed-ups imply on transformers-A100, by drafts a round\n";
   text += fmt::format("{:<21}{:<12}{:>3}{:>9}", "source", "model", "E", "speed-up");
   for (const int drafts : kDrafts) text += fmt::format("{:>8}", fmt::format("K={}", drafts));
   text += "\n";
@@ -126,7 +127,8 @@ absl::StatusOr<std::string> StrataToText() {
   ASSIGN_OR_RETURN(const Hardware hardware, FindHardware("8xA100"));
   ASSIGN_OR_RETURN(const Roofline eager, MakeRoofline("llama2-70b", "transformers-A100", 1));
   std::string text = fmt::format(
-      "\nStrata on 8xA100, llama2-70b, exit 10, one sequence, with the acceptance implied at K={}:\n"
+      "\nStrata on 8xA100, llama2-70b, exit 10, one sequence, with the acceptance implied at "
+      "K={}:\n"
       "tokens/s, and speed-up simulated (by arithmetic)\n{:<21}{:>9}{:>8}",
       kImpliedDrafts, "source", "accepted", "off");
   for (const int drafts : kDrafts) text += fmt::format("{:>14}", fmt::format("K={}", drafts));
@@ -134,14 +136,12 @@ absl::StatusOr<std::string> StrataToText() {
   const Roofline graph(model, hardware, kernels::WeightFormat::kBF16, hardware.num_devices);
   for (const PublishedSpeedup& published : kSpeedups) {
     if (std::string_view(published.model) != "llama2-70b") continue;
-    const double accepted =
-        ImpliedAcceptance(eager, published.exit_layer, kImpliedDrafts, published.speedup,
-                          published.context_tokens, false);
+    const double accepted = ImpliedAcceptance(eager, published.exit_layer, kImpliedDrafts,
+                                              published.speedup, published.context_tokens, false);
     ASSIGN_OR_RETURN(const double off, SimulatedSpeed(model, hardware, accepted, 10, 0));
     text += fmt::format("{:<21}{:>9.3f}{:>8.1f}", published.source, accepted, off);
     for (const int drafts : kDrafts) {
-      ASSIGN_OR_RETURN(const double speed,
-                       SimulatedSpeed(model, hardware, accepted, 10, drafts));
+      ASSIGN_OR_RETURN(const double speed, SimulatedSpeed(model, hardware, accepted, 10, drafts));
       text += fmt::format("{:>6.2f}x ({:.2f})", speed / off,
                           PredictedSpeedup(graph, 10, drafts, accepted, 300, true));
     }
@@ -158,19 +158,20 @@ double TokensPerRound(double acceptance, int num_drafts) {
   return tokens;
 }
 
-double PredictedSpeedup(const Roofline& roofline, int exit_layer, int num_drafts,
-                        double acceptance, int context_tokens, bool reuses_early_layers) {
+double PredictedSpeedup(const Roofline& roofline, int exit_layer, int num_drafts, double acceptance,
+                        int context_tokens, bool reuses_early_layers) {
   const int layers = roofline.config().num_layers;
   const int vocabulary = roofline.config().vocab_size;
   const int64_t context = context_tokens;
-  const auto layer = [&](int rows) { return roofline.LayerSeconds({rows, context, rows * context}); };
-  const double micro_step = roofline.ForwardSeconds() + exit_layer * layer(1) +
-                            roofline.HeadSeconds(1, vocabulary);
+  const auto layer = [&](int rows) {
+    return roofline.LayerSeconds({rows, context, rows * context});
+  };
+  const double micro_step =
+      roofline.ForwardSeconds() + exit_layer * layer(1) + roofline.HeadSeconds(1, vocabulary);
   const int rows = num_drafts + 1;
   const double sweep = roofline.ForwardSeconds() +
                        exit_layer * layer(reuses_early_layers ? 1 : rows) +
-                       (layers - exit_layer) * layer(rows) +
-                       roofline.HeadSeconds(rows, vocabulary);
+                       (layers - exit_layer) * layer(rows) + roofline.HeadSeconds(rows, vocabulary);
   return TokensPerRound(acceptance, num_drafts) * roofline.DecodeSeconds(context) /
          (num_drafts * micro_step + sweep);
 }

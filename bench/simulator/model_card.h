@@ -18,8 +18,8 @@ double TokensPerRound(double acceptance, int num_drafts);
 // Speed over plain decoding of one sequence behind `context_tokens`.
 // `reuses_early_layers`: as Strata, verification starts at the exit for all but the newest draft;
 // else it runs all layers of all rows again.
-double PredictedSpeedup(const Roofline& roofline, int exit_layer, int num_drafts,
-                        double acceptance, int context_tokens, bool reuses_early_layers);
+double PredictedSpeedup(const Roofline& roofline, int exit_layer, int num_drafts, double acceptance,
+                        int context_tokens, bool reuses_early_layers);
 // The acceptance at which PredictedSpeedup is `speedup`; 1 if none is enough, 0 if any is.
 double ImpliedAcceptance(const Roofline& roofline, int exit_layer, int num_drafts, double speedup,
                          int context_tokens, bool reuses_early_layers);

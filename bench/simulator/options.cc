@@ -16,7 +16,8 @@ namespace strata::sim {
 namespace {
 
 constexpr char kDescription[] =
-    "Simulates a Strata server: the real scheduler, round and policy, a model that only takes time.\n"
+    "Simulates a Strata server: the real scheduler, round and policy, a model that only takes "
+    "time.\n"
     "  run         one simulation: a summary, with --output also CSV files and a chart\n"
     "  trace       prints the requests that run would simulate, for --trace\n"
     "  model-card  published speeds and speed-ups, and what the cost model says of them\n"
@@ -170,8 +171,8 @@ absl::Status ParseLengths(const std::string& text, Lengths& lengths) {
   const auto mean = parts.size() > 1 ? ParseNumber(parts[1]) : std::nullopt;
   const auto shape = parts.size() > 2 ? ParseNumber(parts[2]) : std::optional(1.0);
   if (kind == kinds.end() || parts.size() != wanted || !mean || !shape) {
-    return absl::InvalidArgumentError(fmt::format(
-        "\"{}\" is none of fixed:MEAN, lognormal:MEAN:SIGMA, pareto:MEAN:TAIL", text));
+    return absl::InvalidArgumentError(
+        fmt::format("\"{}\" is none of fixed:MEAN, lognormal:MEAN:SIGMA, pareto:MEAN:TAIL", text));
   }
   lengths.kind = kind->second;
   lengths.mean = *mean;

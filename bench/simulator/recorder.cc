@@ -68,6 +68,7 @@ class Recorder::Sink final : public TokenSink {
     record().last_token_s = now;
     const auto count = static_cast<int>(delta.token_ids.size());
     record().generated_tokens += count;
+    recorder_->emitted_tokens_ += count;
     interval.tenant_tokens[record().trace.tenant] += count;
   }
 
@@ -94,15 +95,22 @@ Recorder::Recorder(const TokenProcess* process, const VirtualClock* clock, int n
     : process_(process), clock_(clock), num_tenants_(num_tenants), interval_s_(first_interval_s) {}
 
 std::shared_ptr<TokenSink> Recorder::Submit(const TraceRequest& request,
-                                            const std::vector<TokenId>& prompt) {
+                                            const std::vector<TokenId>& prompt,
+                                            double submitted_s) {
   RequestRecord record;
   record.trace = request;
-  record.submitted_s = clock_->NowSeconds();
+  record.submitted_s = submitted_s;
   TextState state = process_->Start();
   for (const TokenId token : prompt) state = process_->Append(state, token);
   const int index = static_cast<int>(requests_.size());
   requests_.push_back(record);
+  emitted_at_last_submit_ = emitted_tokens_;
   return std::make_shared<Sink>(this, index, state);
+}
+
+double Recorder::SteadyTokensPerSecond() const {
+  if (requests_.empty()) return 0;
+  return Ratio(static_cast<double>(emitted_at_last_submit_), requests_.back().submitted_s);
 }
 
 void Recorder::NoteLoad(int running, int waiting, int kv_blocks) {

@@ -66,13 +66,17 @@ class Recorder final : public EngineObserver {
   Recorder(const TokenProcess* process, const VirtualClock* clock, int num_tenants,
            double first_interval_s);
 
-  // The request becomes the next record; the sink is to be submitted with it.
-  std::shared_ptr<TokenSink> Submit(const TraceRequest& request,
-                                    const std::vector<TokenId>& prompt);
+  // The request, which came at `submitted_s`, becomes the next record; the sink is to be submitted
+  // with it.
+  std::shared_ptr<TokenSink> Submit(const TraceRequest& request, const std::vector<TokenId>& prompt,
+                                    double submitted_s);
   void NoteLoad(int running, int waiting, int kv_blocks);
 
   const std::vector<RequestRecord>& requests() const { return requests_; }
   const std::vector<Interval>& intervals() const { return intervals_; }
+  // Tokens per second until the last request was submitted: with closed loops, at full load. 0 if
+  // all were submitted at once.
+  double SteadyTokensPerSecond() const;
   // Tokens other than the process's own next one (invariant I1): always an engine's bug.
   int64_t wrong_tokens() const { return wrong_tokens_; }
 
@@ -94,6 +98,8 @@ class Recorder final : public EngineObserver {
   double interval_s_;
   std::vector<RequestRecord> requests_;
   std::vector<Interval> intervals_;
+  int64_t emitted_tokens_ = 0;
+  int64_t emitted_at_last_submit_ = 0;
   int64_t wrong_tokens_ = 0;
 };
 

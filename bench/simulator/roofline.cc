@@ -53,8 +53,8 @@ double Roofline::LayerSeconds(const LayerWork& work) const {
                                    static_cast<double>(work.attention_pairs) * pair_flops);
   const double device = products + attention + hardware_.layer_overhead_s;
   // After attention's output product, and after the feed-forward's.
-  const double message = static_cast<double>(work.num_rows) * config_.hidden_size *
-                         kActivationBytes;
+  const double message =
+      static_cast<double>(work.num_rows) * config_.hidden_size * kActivationBytes;
   return std::max(device, hardware_.layer_issue_s) + 2 * AllReduceSeconds(message);
 }
 

@@ -37,7 +37,7 @@ class Roofline {
   // Plain decoding of one sequence behind `context_tokens`.
   double DecodeSeconds(int64_t context_tokens) const;
 
-  double weight_bytes() const;      // of all layers and the head, over all ranks
+  double weight_bytes() const;        // of all layers and the head, over all ranks
   double kv_bytes_per_token() const;  // of all layers, over all ranks
   // Tokens of KV that fit beside the weights, a tenth of the memory left for everything else.
   int64_t KvTokensThatFit() const;
@@ -54,8 +54,8 @@ class Roofline {
   const Hardware hardware_;
   const int ranks_;
   const double bytes_per_param_;
-  const double flop_s_;         // reached
-  const double layer_params_;   // of one layer's matrices
+  const double flop_s_;          // reached
+  const double layer_params_;    // of one layer's matrices
   const double kv_layer_bytes_;  // of one position in one layer
 };
 

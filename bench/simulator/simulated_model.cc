@@ -23,8 +23,8 @@ int NumLayers(const LayerRange& layers) { return layers.end - layers.begin; }
 }  // namespace
 
 SimulatedModel::SimulatedModel(const ModelLimits& limits, const Roofline* roofline,
-                               const TokenProcess* process, VirtualClock* clock,
-                               double time_noise, uint64_t seed)
+                               const TokenProcess* process, VirtualClock* clock, double time_noise,
+                               uint64_t seed)
     : limits_(limits),
       roofline_(roofline),
       process_(process),
@@ -53,9 +53,8 @@ SimulatedModel::Slot& SimulatedModel::SlotAt(const ForwardBatch& batch, int32_t 
 void SimulatedModel::ComputeStates(const ForwardBatch& batch) {
   rows_.clear();
   for (const ForwardRow& row : batch.rows) {
-    const TextState before = row.position == 0
-                                 ? process_->Start()
-                                 : SlotAt(batch, row.sequence, row.position - 1).state;
+    const TextState before =
+        row.position == 0 ? process_->Start() : SlotAt(batch, row.sequence, row.position - 1).state;
     Slot& slot = SlotAt(batch, row.sequence, row.position);
     if (row.layers.begin > slot.depth) ++kv_errors_;
     slot.state = process_->Append(before, row.token_id);
@@ -86,8 +85,7 @@ double SimulatedModel::LayersSeconds(const ForwardBatch& batch) {
     longest = std::max(longest, length);
     work.attention_pairs += length;
     ++work.num_rows;
-    const int next_layers =
-        i + 1 < batch.rows.size() ? NumLayers(batch.rows[i + 1].layers) : 0;
+    const int next_layers = i + 1 < batch.rows.size() ? NumLayers(batch.rows[i + 1].layers) : 0;
     const int layers = NumLayers(row.layers) - next_layers;
     if (layers > 0) seconds += layers * roofline_->LayerSeconds(work);
   }

@@ -19,8 +19,8 @@ int RanksOf(const SimulationOptions& options) {
 
 absl::Status Validate(const SimulationOptions& options) {
   if (RanksOf(options) > options.hardware.num_devices) {
-    return absl::InvalidArgumentError(fmt::format("{} has no {} devices", options.hardware.name,
-                                                  options.tensor_parallel));
+    return absl::InvalidArgumentError(
+        fmt::format("{} has no {} devices", options.hardware.name, options.tensor_parallel));
   }
   const Speculation& speculation = options.speculation;
   if (speculation.mode == Speculation::Mode::kFixed &&
@@ -41,8 +41,7 @@ int NumTenants(const Trace& trace) {
   return most + 1;
 }
 
-ModelLimits LimitsFor(const SimulationOptions& options, const Roofline& roofline,
-                      int max_context) {
+ModelLimits LimitsFor(const SimulationOptions& options, const Roofline& roofline, int max_context) {
   int64_t tokens = options.kv_tokens;
   if (tokens == 0) tokens = std::min(roofline.KvTokensThatFit(), kMaxKvTokens);
   ModelLimits limits;
@@ -91,14 +90,12 @@ Simulation::Simulation(const SimulationOptions& options, const Trace& trace, Tok
 
 // As Engine::Submit refuses them.
 absl::Status Simulation::CheckFits() const {
-  const int64_t room =
-      std::min<int64_t>(max_context_, int64_t{kv_blocks()} * kKvBlockTokens);
+  const int64_t room = std::min<int64_t>(max_context_, int64_t{kv_blocks()} * kKvBlockTokens);
   for (size_t i = 0; i < trace_.size(); ++i) {
     const int tokens = trace_[i].prompt_tokens + trace_[i].output_tokens;
     if (tokens <= room) continue;
-    return absl::InvalidArgumentError(
-        fmt::format("request {} of the trace has {} tokens; context and KV pool hold {}", i,
-                    tokens, room));
+    return absl::InvalidArgumentError(fmt::format(
+        "request {} of the trace has {} tokens; context and KV pool hold {}", i, tokens, room));
   }
   return absl::OkStatus();
 }
@@ -118,16 +115,19 @@ absl::Status Simulation::Run() {
 
 void Simulation::SubmitDue() {
   if (options_.concurrency > 0) {
-    while (next_ < trace_.size() && loop_->num_unfinished() < options_.concurrency) SubmitNext();
+    while (next_ < trace_.size() && loop_->num_unfinished() < options_.concurrency) {
+      SubmitNext(clock_.Now());
+    }
     return;
   }
-  while (next_ < trace_.size() &&
-         clock_.Now() >= Instant(ToDuration(trace_[next_].arrival_s))) {
-    SubmitNext();
+  while (next_ < trace_.size()) {
+    const Instant arrival(ToDuration(trace_[next_].arrival_s));
+    if (arrival > clock_.Now()) return;
+    SubmitNext(arrival);
   }
 }
 
-void Simulation::SubmitNext() {
+void Simulation::SubmitNext(Instant submitted) {
   const TraceRequest& request = trace_[next_];
   auto state = std::make_shared<RequestState>();
   state->id = next_ + 1;
@@ -136,8 +136,8 @@ void Simulation::SubmitNext() {
   state->params.stopping.max_new_tokens = request.output_tokens;
   state->params.stopping.ignore_eos = true;
   state->params.speculation = options_.speculation;
-  state->sink = recorder_.Submit(request, state->prompt);
-  state->submitted = clock_.Now();
+  state->sink = recorder_.Submit(request, state->prompt, ToSeconds(submitted.time_since_epoch()));
+  state->submitted = submitted;
   loop_->Accept(std::move(state));
   ++next_;
 }
@@ -148,8 +148,8 @@ absl::Status Simulation::StepOrWait() {
   const EngineLoad load = loop_->MakeLoad();
   recorder_.NoteLoad(load.running_requests, load.queued_requests, load.kv_blocks_used);
   if (clock_.Now() > before) return absl::OkStatus();
-  return absl::InternalError(
-      fmt::format("the scheduler plans nothing for {} unfinished requests", loop_->num_unfinished()));
+  return absl::InternalError(fmt::format("the scheduler plans nothing for {} unfinished requests",
+                                         loop_->num_unfinished()));
 }
 
 absl::Status Simulation::CheckInvariants() {

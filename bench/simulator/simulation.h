@@ -64,7 +64,7 @@ class Simulation {
 
   absl::Status CheckFits() const;
   void SubmitDue();
-  void SubmitNext();
+  void SubmitNext(Instant submitted);
   absl::Status StepOrWait();
   absl::Status CheckInvariants();
 

@@ -146,14 +146,13 @@ std::string TimelineToSvg(const Recorder& recorder, const std::string& title) {
                            Over(intervals, "waiting", [](I i) { return i.most_waiting; })}});
   chart.panels.push_back(LatencyPanel(intervals, "time to first token, ms", &Interval::ttft));
   chart.panels.push_back(LatencyPanel(intervals, "time between deltas, ms", &Interval::itl));
-  chart.panels.push_back({"drafts a round and sequence (K)",
-                          {Over(intervals, "drafted", [](I i) { return i.MeanDrafts(); }),
-                           Over(intervals, "accepted",
-                                [](I i) { return i.MeanDrafts() * i.Acceptance(); })}});
+  chart.panels.push_back(
+      {"drafts a round and sequence (K)",
+       {Over(intervals, "drafted", [](I i) { return i.MeanDrafts(); }),
+        Over(intervals, "accepted", [](I i) { return i.MeanDrafts() * i.Acceptance(); })}});
   chart.panels.push_back({"exit layer of drafts (E)", {Over(intervals, "mean", [](I i) {
-                            return i.drafted_tokens > 0
-                                       ? i.MeanExit()
-                                       : std::numeric_limits<double>::quiet_NaN();
+                            return i.drafted_tokens > 0 ? i.MeanExit()
+                                                        : std::numeric_limits<double>::quiet_NaN();
                           })}});
   chart.panels.push_back(TenantPanel(intervals));
   return ToSvg(chart);

@@ -133,8 +133,8 @@ std::string DrawXLabels(const Chart& chart, const XAxis& axis, double y) {
   std::string svg;
   const size_t step = std::max<size_t>(1, chart.x.size() / 10);
   for (size_t i = 0; i < chart.x.size(); i += step) {
-    svg += Text(axis.At(chart.x[i]), y, fmt::format("{:.4g}", chart.x[i]),
-                "text-anchor=\"middle\"");
+    svg +=
+        Text(axis.At(chart.x[i]), y, fmt::format("{:.4g}", chart.x[i]), "text-anchor=\"middle\"");
   }
   return svg + Text(kLeft + kPlotWidth + 10, y, chart.x_title);
 }

@@ -75,9 +75,9 @@ absl::StatusOr<TokenProcess> TokenProcess::Create(const AcceptanceOptions& optio
                       last_layer + 1, num_layers - 1));
     }
     if (!(exit.mean > last_mean && exit.mean < 1)) {
-      return absl::InvalidArgumentError(fmt::format(
-          "acceptance: {} at exit layer {} is not between {} and 1", exit.mean, exit.exit_layer,
-          last_mean));
+      return absl::InvalidArgumentError(
+          fmt::format("acceptance: {} at exit layer {} is not between {} and 1", exit.mean,
+                      exit.exit_layer, last_mean));
     }
     last_layer = exit.exit_layer;
     last_mean = exit.mean;
@@ -126,8 +126,8 @@ TextState TokenProcess::Append(const TextState& state, TokenId token) const {
     next.request_ease = eases[token - kFirstDifficulty];
   }
   const double rho = options_.correlation;
-  next.token_ease = static_cast<float>(rho * state.token_ease + std::sqrt(1 - rho * rho) *
-                                                                    NormalFromBits(Bits(next, kEase)));
+  next.token_ease = static_cast<float>(
+      rho * state.token_ease + std::sqrt(1 - rho * rho) * NormalFromBits(Bits(next, kEase)));
   return next;
 }
 

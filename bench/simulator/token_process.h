@@ -51,9 +51,7 @@ class TokenProcess {
   // i-th of kDifficulties equally likely classes, 0 being the hardest.
   static constexpr int kDifficulties = 1024;
   static constexpr TokenId kFirstDifficulty = 1 << 20;
-  static constexpr TokenId DifficultyToken(int difficulty) {
-    return kFirstDifficulty + difficulty;
-  }
+  static constexpr TokenId DifficultyToken(int difficulty) { return kFirstDifficulty + difficulty; }
 
   // Errors: INVALID_ARGUMENT, with the value that is out of range.
   static absl::StatusOr<TokenProcess> Create(const AcceptanceOptions& options, int num_layers,

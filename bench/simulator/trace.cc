@@ -38,6 +38,11 @@ absl::Status Validate(const TraceOptions& options) {
   if (options.prefix_share > 0 && (options.num_prefixes < 1 || options.prefix_tokens < 1)) {
     return absl::InvalidArgumentError("shared prefixes need a number and a length");
   }
+  if (options.prefix_tokens < 0 || options.prefix_tokens >= options.prompt.max) {
+    return absl::InvalidArgumentError(
+        fmt::format("a shared prefix of {} tokens leaves nothing of a prompt's {} at most",
+                    options.prefix_tokens, options.prompt.max));
+  }
   if (options.tenant_weights.empty() ||
       std::any_of(options.tenant_weights.begin(), options.tenant_weights.end(),
                   [](double weight) { return !(weight > 0); })) {
@@ -122,7 +127,8 @@ absl::StatusOr<Trace> MakeTrace(const TraceOptions& options) {
     if (prefixes.Next() < options.prefix_share) {
       request.prefix = DrawIndex(popularity, prefixes);
       request.prefix_tokens = options.prefix_tokens;
-      request.prompt_tokens += options.prefix_tokens;
+      request.prompt_tokens =
+          std::min(request.prompt_tokens + options.prefix_tokens, options.prompt.max);
     }
     trace.push_back(request);
   }
@@ -134,8 +140,8 @@ std::vector<TokenId> MakePrompt(const TraceRequest& request, int index, uint64_t
     const uint64_t bits = Mix64(key ^ Mix64(static_cast<uint64_t>(position)));
     return static_cast<TokenId>(bits % TokenProcess::kFirstDifficulty);
   };
-  const uint64_t prefix_key = Mix64(Mix64(seed) ^ (uint64_t{1} << 40) ^
-                                    static_cast<uint64_t>(request.prefix));
+  const uint64_t prefix_key =
+      Mix64(Mix64(seed) ^ (uint64_t{1} << 40) ^ static_cast<uint64_t>(request.prefix));
   const uint64_t own_key = Mix64(Mix64(seed) ^ static_cast<uint64_t>(index));
   std::vector<TokenId> prompt;
   prompt.reserve(request.prompt_tokens);

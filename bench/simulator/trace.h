@@ -45,8 +45,8 @@ struct TraceOptions {
   double burst_period_s = 60;
   Lengths prompt{Lengths::Kind::kLogNormal, 256, 1, 3072};
   Lengths output{Lengths::Kind::kLogNormal, 128, 1, 1024};
-  // So many different prefixes, each of the same length, begin this part of the prompts; popular
-  // ones more often (the i-th in proportion to 1 / i).
+  // So many different prefixes, each of the same length, stand before this part of the prompts (and
+  // count for prompt.max); popular ones more often, the i-th in proportion to 1 / i.
   int num_prefixes = 0;
   int prefix_tokens = 0;
   double prefix_share = 0;

@@ -44,10 +44,9 @@ bool ParseLine(const std::string& line, TraceRequest& request) {
 
 bool IsSound(const TraceRequest& request, double last_arrival_s) {
   return request.arrival_s >= last_arrival_s && request.arrival_s < 1e9 && request.tenant >= 0 &&
-         request.tenant < kMaxTenants && request.prompt_tokens >= 1 &&
-         request.output_tokens >= 1 && request.prefix_tokens >= 0 &&
-         request.prefix_tokens < request.prompt_tokens && request.difficulty >= 0 &&
-         request.difficulty < TokenProcess::kDifficulties;
+         request.tenant < kMaxTenants && request.prompt_tokens >= 1 && request.output_tokens >= 1 &&
+         request.prefix_tokens >= 0 && request.prefix_tokens < request.prompt_tokens &&
+         request.difficulty >= 0 && request.difficulty < TokenProcess::kDifficulties;
 }
 
 }  // namespace
