@@ -83,6 +83,7 @@ Simulation::Simulation(const SimulationOptions& options, const Trace& trace, Tok
   StepLoop::Config config;
   config.scheduler = options.scheduler;
   config.max_context = max_context_;
+  config.prefix_cache = options.prefix_cache;
   config.entropy = options.seed;
   loop_ = std::make_unique<StepLoop>(config, model_.get(), tokenizer_.get(), policy_.get(),
                                      &recorder_, &clock_);
@@ -136,6 +137,7 @@ void Simulation::SubmitNext(Instant submitted) {
   state->params.stopping.max_new_tokens = request.output_tokens;
   state->params.stopping.ignore_eos = true;
   state->params.speculation = options_.speculation;
+  state->params.tenant.name = fmt::format("tenant-{}", request.tenant);
   state->sink = recorder_.Submit(request, state->prompt, ToSeconds(submitted.time_since_epoch()));
   state->submitted = submitted;
   loop_->Accept(std::move(state));

@@ -30,6 +30,7 @@ struct SimulationOptions {
   kernels::WeightFormat weights = kernels::WeightFormat::kBF16;
   AcceptanceOptions acceptance;
   SchedulerLimits scheduler{512, 256, 512};
+  bool prefix_cache = true;
   int64_t kv_tokens = 0;  // 0: what fits, at most kMaxKvTokens
   Speculation speculation;
   int concurrency = 0;  // so many clients, each with one request at a time; 0: by arrival times
