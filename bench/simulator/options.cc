@@ -73,6 +73,8 @@ void AddEngine(CLI::App& app, Texts& texts, SimulationOptions& options) {
   app.add_option("--max-prefill-chunk", options.scheduler.max_prefill_chunk,
                  "Rows of one prompt in one round")
       ->check(CLI::Range(1, 1 << 16));
+  app.add_option("--max-queue", options.max_queue, "Waiting; more are refused")
+      ->check(CLI::Range(0, 1 << 20));
   app.add_flag("!--no-prefix-cache", options.prefix_cache, "Compute shared prefixes again");
   app.add_option("--speculation", texts.speculation, "Of all requests")
       ->check(CLI::IsMember(ModeNames()));

@@ -94,18 +94,25 @@ Recorder::Recorder(const TokenProcess* process, const VirtualClock* clock, int n
                    double first_interval_s)
     : process_(process), clock_(clock), num_tenants_(num_tenants), interval_s_(first_interval_s) {}
 
-std::shared_ptr<TokenSink> Recorder::Submit(const TraceRequest& request,
-                                            const std::vector<TokenId>& prompt,
-                                            double submitted_s) {
+void Recorder::Add(const TraceRequest& request, double submitted_s) {
   RequestRecord record;
   record.trace = request;
   record.submitted_s = submitted_s;
-  TextState state = process_->Start();
-  for (const TokenId token : prompt) state = process_->Append(state, token);
-  const int index = static_cast<int>(requests_.size());
   requests_.push_back(record);
   emitted_at_last_submit_ = emitted_tokens_;
-  return std::make_shared<Sink>(this, index, state);
+}
+
+std::shared_ptr<TokenSink> Recorder::Submit(const TraceRequest& request,
+                                            const std::vector<TokenId>& prompt,
+                                            double submitted_s) {
+  Add(request, submitted_s);
+  TextState state = process_->Start();
+  for (const TokenId token : prompt) state = process_->Append(state, token);
+  return std::make_shared<Sink>(this, static_cast<int>(requests_.size()) - 1, state);
+}
+
+void Recorder::Refuse(const TraceRequest& request, double submitted_s) {
+  Add(request, submitted_s);
 }
 
 double Recorder::SteadyTokensPerSecond() const {

@@ -70,6 +70,8 @@ class Recorder final : public EngineObserver {
   // with it.
   std::shared_ptr<TokenSink> Submit(const TraceRequest& request, const std::vector<TokenId>& prompt,
                                     double submitted_s);
+  // The request becomes the next record, and that is all.
+  void Refuse(const TraceRequest& request, double submitted_s);
   void NoteLoad(int running, int waiting, int kv_blocks);
 
   const std::vector<RequestRecord>& requests() const { return requests_; }
@@ -89,6 +91,7 @@ class Recorder final : public EngineObserver {
  private:
   class Sink;
 
+  void Add(const TraceRequest& request, double submitted_s);
   Interval& Now();
   void MergeIntervals();
 

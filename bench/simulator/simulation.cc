@@ -130,6 +130,12 @@ void Simulation::SubmitDue() {
 
 void Simulation::SubmitNext(Instant submitted) {
   const TraceRequest& request = trace_[next_];
+  const double submitted_s = ToSeconds(submitted.time_since_epoch());
+  if (loop_->num_unfinished() >= options_.scheduler.max_sequences + options_.max_queue) {
+    recorder_.Refuse(request, submitted_s);
+    ++next_;
+    return;
+  }
   auto state = std::make_shared<RequestState>();
   state->id = next_ + 1;
   state->prompt = MakePrompt(request, static_cast<int>(next_), options_.seed);
@@ -138,7 +144,7 @@ void Simulation::SubmitNext(Instant submitted) {
   state->params.stopping.ignore_eos = true;
   state->params.speculation = options_.speculation;
   state->params.tenant.name = fmt::format("tenant-{}", request.tenant);
-  state->sink = recorder_.Submit(request, state->prompt, ToSeconds(submitted.time_since_epoch()));
+  state->sink = recorder_.Submit(request, state->prompt, submitted_s);
   state->submitted = submitted;
   loop_->Accept(std::move(state));
   ++next_;

@@ -30,6 +30,7 @@ struct SimulationOptions {
   kernels::WeightFormat weights = kernels::WeightFormat::kBF16;
   AcceptanceOptions acceptance;
   SchedulerLimits scheduler{512, 256, 512};
+  int max_queue = 4096;  // waiting beside scheduler.max_sequences; one more is refused
   bool prefix_cache = true;
   int64_t kv_tokens = 0;  // 0: what fits, at most kMaxKvTokens
   Speculation speculation;

@@ -167,6 +167,30 @@ TEST(Simulation, PreemptionLosesNothing) {
   EXPECT_GT(summary.preemptions, 0);
 }
 
+TEST(Simulation, FullQueueRefuses) {
+  SimulationOptions options = Options();
+  options.scheduler.max_sequences = 4;
+  options.max_queue = 8;
+  const auto simulation = RunOf(options, SmallTrace(100, 10000));
+  const Summary summary = Summarize(simulation->recorder());
+  EXPECT_EQ(summary.requests, 100);
+  EXPECT_GE(summary.finished, 12);
+  EXPECT_LT(summary.finished, 100);
+}
+
+TEST(Simulation, SharedPrefixesAreComputedOnce) {
+  SimulationOptions options = Options();
+  Trace trace;
+  for (int i = 0; i < 32; ++i) trace.push_back({i * 0.001, 0, 1040, 8, 3, 1008, i});
+  const Summary with = Summarize(RunOf(options, trace)->recorder());
+  EXPECT_EQ(with.prefilled_tokens, 1040 + 31 * 32);
+  EXPECT_EQ(with.cached_tokens, 31 * 1008);
+  options.prefix_cache = false;
+  const Summary without = Summarize(RunOf(options, trace)->recorder());
+  EXPECT_EQ(without.prefilled_tokens, 32 * 1040);
+  EXPECT_LT(with.ttft.Percentile(0.95), 0.5 * without.ttft.Percentile(0.95));
+}
+
 TEST(Simulation, CountsAddUp) {
   SimulationOptions options = Options();
   options.speculation = Fixed(4, 2);
