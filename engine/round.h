@@ -28,15 +28,16 @@ namespace strata {
 // Used from one thread at a time.
 class RoundExecutor {
  public:
-  // All must outlive the executor. `clock` is for the report only.
-  RoundExecutor(Model* model, BlockPool* kv_blocks, const Clock* clock);
+  // Both must outlive the executor. `clock` is for the report only.
+  RoundExecutor(Model* model, const Clock* clock);
 
   struct Result {
     RoundReport report;
     // Requests whose logits were not finite: the weights or the kernels are broken.
     std::vector<uint64_t> failed;
   };
-  // Runs the plan and commits tokens to its sequences. Sends only drafts to
+  // Runs the plan and commits tokens to its sequences; blocks of rejected drafts are left for
+  // Scheduler::EndRound to take back. Sends only drafts to
   // sinks; the caller sends what was committed.
   // Throws kernels::DeviceError.
   Result Run(const StepPlan& plan);
@@ -92,7 +93,6 @@ class RoundExecutor {
   void Finish(Work& work, RoundReport& report);
 
   Model* const model_;
-  BlockPool* const kv_blocks_;
   const Clock* const clock_;
   BlockPool exit_rows_;
   const Head* draft_head_;
