@@ -23,11 +23,6 @@
 #include "engine/tokenizer/detokenizer.h"
 
 namespace strata {
-namespace {
-
-// Rows whose logits are computed at once: bounds the logits buffer where many
-// rows need them, e.g. 32 rows of a 128k vocabulary are 16 MiB.
-constexpr int kMaxLogitRows = 32;
 
 absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config) {
   const auto invalid = [](std::string message) {
@@ -73,6 +68,8 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
   }
   return absl::OkStatus();
 }
+
+namespace {
 
 int BlocksFor(int num_positions) {
   return (num_positions + kernels::kKvBlockTokens - 1) / kernels::kKvBlockTokens;

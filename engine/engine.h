@@ -45,6 +45,13 @@ struct EngineOptions {
   std::chrono::milliseconds rank_timeout{60'000};
 };
 
+// Against a checkpoint. Errors: INVALID_ARGUMENT.
+absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config);
+
+// Rows whose logits are computed at once: bounds the logits buffer where many
+// rows need them, e.g. 32 rows of a 128k vocabulary are 16 MiB.
+inline constexpr int kMaxLogitRows = 32;
+
 struct EngineLoad {
   int running_requests = 0;
   int queued_requests = 0;

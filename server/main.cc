@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "server/dry_run.h"
 #include "server/logging.h"
 #include "server/metrics.h"
 #include "server/model_loader.h"
@@ -53,8 +54,16 @@ int Pack(const Options& options) {
   return EXIT_SUCCESS;
 }
 
+int PrintPlan(const Options& options) {
+  const absl::StatusOr<std::string> plan = DryRun(options);
+  if (!plan.ok()) return Fail(kExitFailure, plan.status());
+  fmt::print("{}", *plan);
+  return EXIT_SUCCESS;
+}
+
 int Run(const Options& options, ShutdownSignal* signal) {
   SetUpLogging(options.log_level);
+  if (!options.dry_run.empty()) return PrintPlan(options);
   if (!options.save_packed.empty()) return Pack(options);
   ServerMetrics metrics;
   absl::StatusOr<std::unique_ptr<Engine>> engine = LoadEngine(options, &metrics);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/planning/hardware.h"
 #include "engine/status_macros.h"
 
 namespace strata::server {
@@ -45,6 +46,11 @@ absl::Status SetDtype(const std::string& text, Options* options) {
 absl::Status SetRankTimeout(const std::string& text, Options* options) {
   ASSIGN_OR_RETURN(options->engine.rank_timeout, ParseDuration(text));
   return absl::OkStatus();
+}
+
+absl::Status SetDryRun(const std::string& text, Options* options) {
+  options->dry_run = text.empty() ? kThisMachine : text;
+  return options->dry_run == kThisMachine ? absl::OkStatus() : FindHardware(text).status();
 }
 
 absl::Status SetSpeculation(const std::string& text, Options* options) {
@@ -115,6 +121,10 @@ std::vector<OptionSpec> MakeTable() {
        SetDtype},
       {"save-packed", "OUT", "Writes a packed folder, which starts at once, instead of serving",
        String(&Options::save_packed)},
+      {"dry-run", "[MACHINE]",
+       "Prints what the model would take and give there, and ends: here, 1xA100, 8xA100, 1xH100, "
+       "8xH100, 1xH200 [here]",
+       SetDryRun},
       {"threads", "N", "Threads that compute; 0: one per core [0]",
        Integer([](Options* o) -> int& { return o->threads; }, 0, 1024)},
       {"tensor-parallel", "N", "Ranks that the model is split over; they share the threads [1]",

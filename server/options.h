@@ -20,6 +20,9 @@
 
 namespace strata::server {
 
+// What Options::dry_run calls the machine that the server runs on.
+inline constexpr char kThisMachine[] = "here";
+
 struct Options {
   std::string model;  // the checkpoint's folder
   HostPort listen{"127.0.0.1", 50051};
@@ -34,6 +37,7 @@ struct Options {
   int max_message_bytes = 16 << 20;
   std::string accepted_license;
   std::string save_packed;  // a folder to write, instead of serving; empty: serve
+  std::string dry_run;      // a machine to plan for, instead of serving; empty: serve
   std::chrono::milliseconds drain_timeout{30'000};
   std::string port_file;  // empty: none
   std::string log_level = "info";

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "engine/checkpoint/model_tensors.h"
+#include "engine/model/activations.h"
 #include "engine/model/matrix_loader.h"
 #include "engine/model/rope.h"
 #include "engine/status_macros.h"
@@ -115,28 +116,21 @@ absl::Status LlamaModel::LoadWeights(const Checkpoint& checkpoint) {
 }
 
 void LlamaModel::AllocateActivations() {
-  const size_t operand = kernels::SizeOf(backend_->operand_dtype());
-  const size_t rows = limits_.max_rows;
-  const size_t heads_dim = static_cast<size_t>(attention_.num_heads) * config_.head_dim;
-  const size_t kv_dim = static_cast<size_t>(attention_.num_kv_heads) * config_.head_dim;
-  hidden_ = backend_->Allocate(rows * config_.hidden_size * sizeof(float));
-  exit_cache_ = backend_->Allocate(static_cast<size_t>(limits_.max_exit_rows) *
-                                   config_.hidden_size * sizeof(float));
-  normed_ = backend_->Allocate(std::max<size_t>(rows, limits_.max_logit_rows) *
-                               config_.hidden_size * operand);
-  qkv_ = backend_->Allocate(rows * (heads_dim + 2 * kv_dim) * sizeof(float));
-  attended_ = backend_->Allocate(rows * heads_dim * operand);
-  activated_ = backend_->Allocate(rows * shard_.inner.size() * operand);
-  head_input_ = backend_->Allocate(static_cast<size_t>(limits_.max_logit_rows) *
-                                   config_.hidden_size * sizeof(float));
-  logits_ = backend_->Allocate(static_cast<size_t>(limits_.max_logit_rows) * shard_.tokens.size() *
-                               sizeof(float));
+  const ActivationSizes sizes =
+      ActivationSizesOf(config_, shard_, limits_, backend_->operand_dtype());
+  hidden_ = backend_->Allocate(sizes.hidden);
+  exit_cache_ = backend_->Allocate(sizes.exit_cache);
+  normed_ = backend_->Allocate(sizes.normed);
+  qkv_ = backend_->Allocate(sizes.qkv);
+  attended_ = backend_->Allocate(sizes.attended);
+  activated_ = backend_->Allocate(sizes.activated);
+  head_input_ = backend_->Allocate(sizes.head_input);
+  logits_ = backend_->Allocate(sizes.logits);
   const HostRopeTable rope = MakeRopeTable(config_, limits_.max_context);
-  const size_t rope_bytes = rope.cos.size() * sizeof(float);
-  rope_cos_ = backend_->Allocate(rope_bytes);
-  rope_sin_ = backend_->Allocate(rope_bytes);
-  backend_->CopyToDevice(rope_cos_.data(), rope.cos.data(), rope_bytes);
-  backend_->CopyToDevice(rope_sin_.data(), rope.sin.data(), rope_bytes);
+  rope_cos_ = backend_->Allocate(sizes.rope);
+  rope_sin_ = backend_->Allocate(sizes.rope);
+  backend_->CopyToDevice(rope_cos_.data(), rope.cos.data(), sizes.rope);
+  backend_->CopyToDevice(rope_sin_.data(), rope.sin.data(), sizes.rope);
   kv_ = backend_->CreateKvCache(
       {config_.num_layers, attention_.num_kv_heads, config_.head_dim, limits_.num_kv_blocks});
 }

@@ -93,15 +93,8 @@ class LlamaModel final : public Model {
   kernels::Buffer rope_cos_, rope_sin_;  // f32 [max_context, head_dim / 2]
   std::unique_ptr<kernels::KvCache> kv_;
 
-  // Activations of one batch.
-  kernels::Buffer hidden_;      // f32 [max_rows, hidden]: the residual stream
-  kernels::Buffer exit_cache_;  // f32 [max_exit_rows, hidden]
-  kernels::Buffer normed_;      // operand [max_rows, hidden]
-  kernels::Buffer qkv_;         // f32 [max_rows, (heads + 2 kv_heads) * head_dim]
-  kernels::Buffer attended_;    // operand [max_rows, heads * head_dim]
-  kernels::Buffer activated_;   // operand [max_rows, intermediate]
-  kernels::Buffer head_input_;  // f32 [max_logit_rows, hidden]
-  kernels::Buffer logits_;      // f32 [max_logit_rows, vocab]
+  // Activations of one batch, as in ActivationSizes.
+  kernels::Buffer hidden_, exit_cache_, normed_, qkv_, attended_, activated_, head_input_, logits_;
 
   // Of the current batch, kept to reuse their memory.
   std::vector<int32_t> token_ids_, positions_, sequences_;

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <latch>
+#include <future>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -120,6 +120,24 @@ Fault AtNth(std::string name, int n, std::function<void()> action) {
   };
 }
 
+// Holds the ranks that come to it until it is released, at its end at the latest.
+class Hold {
+ public:
+  ~Hold() { Release(); }
+  // May be called when the Hold is gone.
+  std::function<void()> action() const {
+    return [released = released_] { released.wait(); };
+  }
+  void Release() {
+    if (!std::exchange(done_, true)) release_.set_value();
+  }
+
+ private:
+  std::promise<void> release_;
+  std::shared_future<void> released_ = release_.get_future().share();
+  bool done_ = false;
+};
+
 template <typename Error>
 std::function<void()> Throws(const std::string& what) {
   return [what] { throw Error(what); };
@@ -163,13 +181,10 @@ TEST(TpGroupFailing, OneRankWithoutMemoryEndsLoading) {
 }
 
 TEST(TpGroupFailing, OneRankThatDoesNotComeEndsLoading) {
-  std::latch released(1);
-  {
-    const auto group = OpenFaulty(2, 1, AtNth("Barrier", 3, [&] { released.wait(); }), kShort);
-    EXPECT_THAT(std::string(group.status().message()),
-                HasSubstr("rank 1 has not joined Barrier within 200 ms of rank 0"));
-  }
-  released.count_down();
+  const Hold hold;
+  const auto group = OpenFaulty(2, 1, AtNth("Barrier", 3, hold.action()), kShort);
+  EXPECT_THAT(std::string(group.status().message()),
+              HasSubstr("rank 1 has not joined Barrier within 200 ms of rank 0"));
 }
 
 TEST(TpGroupFailing, ALostDeviceEndsTheGroup) {
@@ -186,13 +201,13 @@ TEST(TpGroupFailing, ALostDeviceEndsTheGroup) {
 // A rank that hangs, in an operation or before a collective: the others wait in vain.
 TEST(TpGroupFailing, ARankThatDoesNotComeIsNamedAndLeftBehind) {
   for (const char* operation : {"GatedMatMul", "AllReduceSum"}) {
-    std::latch released(1);
+    Hold hold;
     std::atomic<bool> back = false;
     {
       auto group = OpenFaulty(2, 1,
                               AtNth(operation, 2,
-                                    [&] {
-                                      released.wait();
+                                    [&back, wait = hold.action()] {
+                                      wait();
                                       back = true;
                                     }),
                               kShort);
@@ -202,20 +217,19 @@ TEST(TpGroupFailing, ARankThatDoesNotComeIsNamedAndLeftBehind) {
     }
     // The group is gone, and the rank comes back to what it was doing.
     EXPECT_FALSE(back);
-    released.count_down();
+    hold.Release();
     while (!back) std::this_thread::yield();
   }
 }
 
 // Where there is no collective to miss it in.
 TEST(TpGroupFailing, ARankThatDoesNotFinishIsNamed) {
-  std::latch released(1);
-  auto group = OpenFaulty(2, 0, AtNth("ReadBack", 2, [&] { released.wait(); }), kShort);
+  const Hold hold;
+  auto group = OpenFaulty(2, 0, AtNth("ReadBack", 2, hold.action()), kShort);
   ASSERT_TRUE(group.ok()) << group.status();
   EXPECT_EQ(ForwardError(**group), "");
   EXPECT_EQ(LogitsError(**group), "");
   EXPECT_EQ(LogitsError(**group), "rank 0 has not finished within 200 ms of the others");
-  released.count_down();
 }
 
 // Without memory for a part of it a head is refused; the group goes on.
@@ -260,10 +274,10 @@ GenerateRequest LongRequest() {
 }
 
 TEST(EngineOverRanks, EndsItsRequestsWithTheReason) {
-  std::latch released(1);
+  const Hold hold;
   const std::vector<std::pair<Fault, std::string>> faults = {
       {AtNth("RmsNorm", 300, Throws<kernels::DeviceError>("device lost")), "rank 1: device lost"},
-      {AtNth("AllReduceSum", 200, [&] { released.wait(); }), "rank 1 has not joined AllReduceSum"},
+      {AtNth("AllReduceSum", 200, hold.action()), "rank 1 has not joined AllReduceSum"},
   };
   for (const auto& [fault, reason] : faults) {
     auto engine = OpenFaultyEngine(2, 1, fault, kShort);
@@ -287,7 +301,6 @@ TEST(EngineOverRanks, EndsItsRequestsWithTheReason) {
     EXPECT_TRUE((*engine)->WaitUntilIdle(Instant::max()));
     EXPECT_EQ((*engine)->GetLoad().kv_blocks_used, 0);
   }
-  released.count_down();
 }
 
 TEST(EngineOverRanks, SaysSo) {

@@ -1,7 +1,7 @@
 // What simulated machines can do, from public sources.
 
-#ifndef STRATA_BENCH_SIMULATOR_HARDWARE_H_
-#define STRATA_BENCH_SIMULATOR_HARDWARE_H_
+#ifndef STRATA_ENGINE_PLANNING_HARDWARE_H_
+#define STRATA_ENGINE_PLANNING_HARDWARE_H_
 
 #include <string>
 #include <string_view>
@@ -9,12 +9,14 @@
 
 #include "absl/status/statusor.h"
 
-namespace strata::sim {
+namespace strata {
 
 // One machine and the software on it, as far as times go. Rates are of one device.
 struct Hardware {
   std::string name;
   std::string description;
+  // The machine's own memory and cores: ranks share them, and the embedding is read from its file.
+  bool is_host = false;
   int num_devices = 1;            // at most so many tensor-parallel ranks
   double memory_bytes = 0;        // of one device
   double read_bytes_s = 0;        // memory bandwidth, by the data sheet or measured
@@ -36,6 +38,6 @@ const std::vector<Hardware>& KnownHardware();
 // Errors: NOT_FOUND, with the known names.
 absl::StatusOr<Hardware> FindHardware(std::string_view name);
 
-}  // namespace strata::sim
+}  // namespace strata
 
-#endif  // STRATA_BENCH_SIMULATOR_HARDWARE_H_
+#endif  // STRATA_ENGINE_PLANNING_HARDWARE_H_

@@ -1,16 +1,16 @@
 // How long a model's layers and head take on some hardware: for each, the
 // larger of what its bytes and its arithmetic need, and overheads.
 
-#ifndef STRATA_BENCH_SIMULATOR_ROOFLINE_H_
-#define STRATA_BENCH_SIMULATOR_ROOFLINE_H_
+#ifndef STRATA_ENGINE_PLANNING_ROOFLINE_H_
+#define STRATA_ENGINE_PLANNING_ROOFLINE_H_
 
 #include <cstdint>
 
-#include "bench/simulator/hardware.h"
 #include "engine/checkpoint/model_config.h"
+#include "engine/planning/hardware.h"
 #include "kernels/weight_format.h"
 
-namespace strata::sim {
+namespace strata {
 
 // What one layer computes.
 struct LayerWork {
@@ -20,6 +20,12 @@ struct LayerWork {
   // Pairs of a query and a key, over all rows.
   int64_t attention_pairs = 0;
 };
+
+// The part of a device's memory to plan with: the rest is for contexts, libraries and fragments.
+inline constexpr double kUsableMemory = 0.9;
+
+// Weights of one layer's matrices.
+double LayerWeights(const ModelConfig& config);
 
 // Immutable. Weights and heads are split over all ranks.
 class Roofline {
@@ -34,12 +40,12 @@ class Roofline {
   // One pass through some layers, besides the layers.
   double ForwardSeconds() const { return hardware_.forward_overhead_s; }
 
-  // Plain decoding of one sequence behind `context_tokens`.
-  double DecodeSeconds(int64_t context_tokens) const;
+  // Plain decoding of a token for each of some sequences, behind `context_tokens` each.
+  double DecodeSeconds(int64_t context_tokens, int num_sequences = 1) const;
 
   double weight_bytes() const;        // of all layers and the head, over all ranks
   double kv_bytes_per_token() const;  // of all layers, over all ranks
-  // Tokens of KV that fit beside the weights, a tenth of the memory left for everything else.
+  // Tokens of KV that fit beside the weights, the rest of kUsableMemory left for everything else.
   int64_t KvTokensThatFit() const;
 
   const ModelConfig& config() const { return config_; }
@@ -59,6 +65,15 @@ class Roofline {
   const double kv_layer_bytes_;  // of one position in one layer
 };
 
-}  // namespace strata::sim
+// Tokens that a round commits on average if each of `num_drafts` is accepted with `acceptance`,
+// independently: 1 + a + ... + a^K.
+double TokensPerRound(double acceptance, int num_drafts);
 
-#endif  // STRATA_BENCH_SIMULATOR_ROOFLINE_H_
+// Speed over plain decoding of one sequence behind `context_tokens`.
+// `reuses_early_layers`: as Strata, verification starts at the exit for all but the newest draft;
+// else it runs all layers of all rows again.
+double PredictedSpeedup(const Roofline& roofline, int exit_layer, int num_drafts, double acceptance,
+                        int context_tokens, bool reuses_early_layers);
+}  // namespace strata
+
+#endif  // STRATA_ENGINE_PLANNING_ROOFLINE_H_

@@ -1,8 +1,8 @@
-#include "bench/simulator/roofline.h"
+#include "engine/planning/roofline.h"
 
 #include <algorithm>
 
-namespace strata::sim {
+namespace strata {
 namespace {
 
 using kernels::WeightFormat;
@@ -11,16 +11,16 @@ bool IsQuantized(WeightFormat weights) {
   return weights == WeightFormat::kInt8 || weights == WeightFormat::kInt4;
 }
 
-double LayerParams(const ModelConfig& config) {
+constexpr double kActivationBytes = 2;  // bf16: activations between ranks, keys and values
+
+}  // namespace
+
+double LayerWeights(const ModelConfig& config) {
   const double attention_rows = (config.num_heads + 2.0 * config.num_kv_heads) * config.head_dim;
   const double out = static_cast<double>(config.num_heads) * config.head_dim;
   return static_cast<double>(config.hidden_size) *
          (attention_rows + out + 3.0 * config.intermediate_size);
 }
-
-constexpr double kActivationBytes = 2;  // bf16: activations between ranks, keys and values
-
-}  // namespace
 
 Roofline::Roofline(const ModelConfig& config, const Hardware& hardware, WeightFormat weights,
                    int tensor_parallel)
@@ -30,7 +30,7 @@ Roofline::Roofline(const ModelConfig& config, const Hardware& hardware, WeightFo
       bytes_per_param_(kernels::BytesPerWeight(weights)),
       flop_s_((IsQuantized(weights) ? hardware.int8_flop_s : hardware.flop_s) *
               hardware.flop_efficiency),
-      layer_params_(LayerParams(config)),
+      layer_params_(LayerWeights(config)),
       kv_layer_bytes_(2.0 * config.num_kv_heads * config.head_dim * kActivationBytes) {}
 
 double Roofline::Seconds(double bytes, double flops) const {
@@ -67,9 +67,11 @@ double Roofline::HeadSeconds(int num_rows, int num_tokens) const {
          num_rows * hardware_.sample_row_s;
 }
 
-double Roofline::DecodeSeconds(int64_t context_tokens) const {
-  return ForwardSeconds() + config_.num_layers * LayerSeconds({1, context_tokens, context_tokens}) +
-         HeadSeconds(1, config_.vocab_size);
+double Roofline::DecodeSeconds(int64_t context_tokens, int num_sequences) const {
+  const int64_t kv_tokens = num_sequences * context_tokens;
+  return ForwardSeconds() +
+         config_.num_layers * LayerSeconds({num_sequences, kv_tokens, kv_tokens}) +
+         HeadSeconds(num_sequences, config_.vocab_size);
 }
 
 double Roofline::weight_bytes() const {
@@ -82,8 +84,32 @@ double Roofline::kv_bytes_per_token() const { return config_.num_layers * kv_lay
 int64_t Roofline::KvTokensThatFit() const {
   const double embedding =
       config_.tie_word_embeddings ? 0 : 2.0 * config_.hidden_size * config_.vocab_size;
-  const double room = 0.9 * hardware_.memory_bytes * ranks_ - weight_bytes() - embedding;
+  const double room = kUsableMemory * hardware_.memory_bytes * ranks_ - weight_bytes() - embedding;
   return static_cast<int64_t>(std::max(room, 0.0) / kv_bytes_per_token());
 }
 
-}  // namespace strata::sim
+double TokensPerRound(double acceptance, int num_drafts) {
+  double tokens = 1, power = 1;
+  for (int i = 0; i < num_drafts; ++i) tokens += power *= acceptance;
+  return tokens;
+}
+
+double PredictedSpeedup(const Roofline& roofline, int exit_layer, int num_drafts, double acceptance,
+                        int context_tokens, bool reuses_early_layers) {
+  const int layers = roofline.config().num_layers;
+  const int vocabulary = roofline.config().vocab_size;
+  const int64_t context = context_tokens;
+  const auto layer = [&](int rows) {
+    return roofline.LayerSeconds({rows, context, rows * context});
+  };
+  const double micro_step =
+      roofline.ForwardSeconds() + exit_layer * layer(1) + roofline.HeadSeconds(1, vocabulary);
+  const int rows = num_drafts + 1;
+  const double sweep = roofline.ForwardSeconds() +
+                       exit_layer * layer(reuses_early_layers ? 1 : rows) +
+                       (layers - exit_layer) * layer(rows) + roofline.HeadSeconds(rows, vocabulary);
+  return TokensPerRound(acceptance, num_drafts) * roofline.DecodeSeconds(context) /
+         (num_drafts * micro_step + sweep);
+}
+
+}  // namespace strata

@@ -1,8 +1,8 @@
-#include "bench/simulator/hardware.h"
+#include "engine/planning/hardware.h"
 
 #include <fmt/format.h>
 
-namespace strata::sim {
+namespace strata {
 namespace {
 
 constexpr double kTera = 1e12;
@@ -64,6 +64,7 @@ Hardware H200() {
 // parts of these limits that strata-bench reached there (decode_1 0.86, prefill_512 0.75).
 Hardware Cpu() {
   Hardware cpu;
+  cpu.is_host = true;
   cpu.memory_bytes = 24 * kGiga;
   cpu.read_bytes_s = 33 * kGiga;
   cpu.flop_s = 360 * kGiga;
@@ -119,4 +120,4 @@ absl::StatusOr<Hardware> FindHardware(std::string_view name) {
   return absl::NotFoundError(fmt::format("no hardware named \"{}\"; there are: {}", name, names));
 }
 
-}  // namespace strata::sim
+}  // namespace strata
