@@ -6,9 +6,11 @@
 #ifndef STRATA_ENGINE_ENGINE_H_
 #define STRATA_ENGINE_ENGINE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -19,6 +21,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/verification.h"
 #include "kernels/backend.h"
+#include "kernels/communicator.h"
 
 namespace strata {
 
@@ -44,7 +47,16 @@ struct EngineOptions {
   // from (round.h).
   Verification verification = Verification::kBlock;
   int64_t draft_distribution_bytes = int64_t{64} << 20;
+  // How much later than another a rank of several may be.
+  std::chrono::milliseconds rank_timeout{60'000};
 };
+
+// Against a checkpoint. Errors: INVALID_ARGUMENT.
+absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config);
+
+// Rows whose logits are computed at once: bounds the logits buffer where many
+// rows need them, e.g. 32 rows of a 128k vocabulary are 16 MiB.
+inline constexpr int kMaxLogitRows = 32;
 
 struct EngineLoad {
   int running_requests = 0;
@@ -80,10 +92,17 @@ using RequestId = uint64_t;
 
 class Engine {
  public:
-  // Builds the model on `backend`, allocates the KV pool and starts the step
-  // thread. `observer` and `clock` may be null (none; the steady clock); they must outlive the
-  // engine.
-  // Errors: INVALID_ARGUMENT (options against the checkpoint), RESOURCE_EXHAUSTED (memory).
+  // Builds the model on the ranks' devices (at least one, which are all of a group), allocates the
+  // KV pool, its size being that of all ranks together, and starts the step thread. `observer` and
+  // `clock` may be null (none; the steady clock); they must outlive the engine. Errors:
+  // INVALID_ARGUMENT (options and ranks against the checkpoint), RESOURCE_EXHAUSTED (memory).
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<Checkpoint> checkpoint,
+                                                        std::unique_ptr<Tokenizer> tokenizer,
+                                                        std::vector<kernels::RankDevice> ranks,
+                                                        const EngineOptions& options,
+                                                        EngineObserver* observer,
+                                                        const Clock* clock);
+  // On one device.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<Checkpoint> checkpoint,
                                                         std::unique_ptr<Tokenizer> tokenizer,
                                                         std::unique_ptr<kernels::Backend> backend,
@@ -113,6 +132,9 @@ class Engine {
   bool WaitUntilIdle(Instant deadline);
   // Ends all requests with `reason` and the step thread. Idempotent.
   void Stop(absl::Status reason);
+  // OK, or why nothing can be computed any more: a device or a rank is lost. All requests have
+  // ended with it, or are about to.
+  absl::Status failure() const;
 
   EngineLoad GetLoad() const;
   EngineCounters GetCounters() const;
@@ -122,6 +144,7 @@ class Engine {
   // What Speculation::Mode::kAuto resolves to.
   Speculation auto_speculation() const;
   std::string backend_description() const;
+  int num_ranks() const;
 
  private:
   class Impl;

@@ -7,7 +7,7 @@
 
 namespace strata {
 
-StepLoop::StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tokenizer,
+StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenizer,
                    const SpeculationPolicy* policy, EngineObserver* observer, const Clock* clock)
     : config_(config),
       model_(model),

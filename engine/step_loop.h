@@ -15,7 +15,7 @@
 #include "engine/draft_vocabulary.h"
 #include "engine/engine.h"
 #include "engine/kv_pool.h"
-#include "engine/model/llama_model.h"
+#include "engine/model/model.h"
 #include "engine/observer.h"
 #include "engine/rate_meter.h"
 #include "engine/round.h"
@@ -39,7 +39,7 @@ class StepLoop {
     int learnt_draft_tokens = 0;
   };
   // All pointers but `observer` (which may be null) are required, and must outlive the loop.
-  StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tokenizer,
+  StepLoop(const Config& config, Model* model, const Tokenizer* tokenizer,
            const SpeculationPolicy* policy, EngineObserver* observer, const Clock* clock);
 
   // Drafts are chosen among `ids` (ascending, distinct) from the next round on.
@@ -75,7 +75,7 @@ class StepLoop {
   void LearnDraftTokens();
 
   const Config config_;
-  LlamaModel* const model_;
+  Model* const model_;
   const Tokenizer* const tokenizer_;
   const SpeculationPolicy* const policy_;
   EngineObserver* const observer_;

@@ -13,6 +13,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "server/access_control.h"
+#include "server/dry_run.h"
 #include "server/logging.h"
 #include "server/metrics.h"
 #include "server/model_loader.h"
@@ -28,6 +29,7 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 constexpr int kExitStuck = 3;
+constexpr absl::Duration kFailureInterval = absl::Milliseconds(200);
 
 // Options as they would be at a start now.
 using ParseAgain = std::function<absl::StatusOr<CommandLine>()>;
@@ -39,10 +41,12 @@ int Fail(int exit_code, const absl::Status& status) {
   return exit_code;
 }
 
-// Serves until a signal comes; then drains.
-void ServeUntilSignal(const Options& options, const ServiceManager& manager, ShutdownSignal* signal,
-                      StrataServer* server) {
-  signal->Wait(1, absl::InfiniteDuration());
+// Serves until a signal comes, then drains; or until the engine fails.
+void ServeUntilSignal(const Options& options, const ServiceManager& manager, const Engine& engine,
+                      ShutdownSignal* signal, StrataServer* server) {
+  while (!signal->Wait(1, kFailureInterval)) {
+    if (!engine.failure().ok()) return;
+  }
   manager.Notify("STOPPING=1");
   spdlog::info(
       "stopping: waiting for running requests for {} ms at most; a second signal ends "
@@ -83,8 +87,16 @@ StrataServer::Hooks MakeHooks(const ServiceManager& manager) {
   return hooks;
 }
 
+int PrintPlan(const Options& options) {
+  const absl::StatusOr<std::string> plan = DryRun(options);
+  if (!plan.ok()) return Fail(kExitFailure, plan.status());
+  fmt::print("{}", *plan);
+  return EXIT_SUCCESS;
+}
+
 int Run(const Options& options, const ParseAgain& parse_again, ShutdownSignal* signal) {
   SetUpLogging(options.log_level);
+  if (!options.dry_run.empty()) return PrintPlan(options);
   if (!options.save_packed.empty()) return Pack(options);
   const ServiceManager manager(GetEnvironment);
   ServerMetrics metrics;
@@ -109,8 +121,9 @@ int Run(const Options& options, const ParseAgain& parse_again, ShutdownSignal* s
              (*engine)->checkpoint().config().name, (*engine)->backend_description());
   std::fflush(stdout);
   manager.Notify("READY=1");
-  ServeUntilSignal(options, manager, signal, server->get());
-  return EXIT_SUCCESS;
+  ServeUntilSignal(options, manager, **engine, signal, server->get());
+  const absl::Status failure = (*engine)->failure();
+  return failure.ok() ? EXIT_SUCCESS : Fail(kExitFailure, failure);
 }
 
 }  // namespace

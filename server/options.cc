@@ -45,12 +45,10 @@ absl::StatusOr<std::optional<std::string>> ReadFlags(const std::vector<std::stri
   std::map<std::string, std::string> texts;
   std::map<std::string, CLI::Option*> flags;
   for (const OptionSpec& spec : OptionTable()) {
-    flags[spec.name] = app.add_option("--" + spec.name, texts[spec.name], spec.help);
-    if (spec.value.empty()) {
-      flags[spec.name]->expected(0, 1)->type_name("");
-    } else {
-      flags[spec.name]->type_name(spec.value);
-    }
+    CLI::Option* flag =
+        app.add_option("--" + spec.name, texts[spec.name], spec.help)->type_name(spec.value);
+    if (spec.value.empty() || spec.value.front() == '[') flag->expected(0, 1);
+    flags[spec.name] = flag;
   }
   flags[kConfigOption] =
       app.add_option("--config", texts[kConfigOption], "A TOML file with further options")
@@ -67,8 +65,8 @@ absl::StatusOr<std::optional<std::string>> ReadFlags(const std::vector<std::stri
   }
   for (const auto& [name, flag] : flags) {
     if (flag->count() > 0) {
-      // Only a switch may stand without a value.
-      (*given)[name] = {texts[name].empty() && flag->get_expected_min() == 0 ? "on" : texts[name],
+      // A bare switch is on; what else may stand without a value knows what that means.
+      (*given)[name] = {texts[name].empty() && flag->get_type_name().empty() ? "on" : texts[name],
                         "--" + name};
     }
   }
