@@ -32,6 +32,8 @@ valgrind: counts the kernels' instructions (its header is for the build)
 test_packages="
 clang-format-14: the formatting test
 python3: the lint and integration tests
+python3-venv: fetches the CUDA toolchain
+libopenblas-dev: stands in for cuBLAS where CUDA is emulated
 "
 tidy_packages="
 clang-tidy-14: make tidy
