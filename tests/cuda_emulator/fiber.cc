@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #elif defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
@@ -45,6 +46,7 @@ namespace {
 constexpr size_t kStackBytes = 128 << 10;
 constexpr size_t kGuardBytes = 4096;
 constexpr int kSavedRegisters = 6;
+[[maybe_unused]] constexpr size_t kLastFrameBytes = 8 << 10;
 
 [[noreturn]] void Die(const char* what) {
   std::fprintf(stderr, "cuda_emulator: %s\n", what);
@@ -89,6 +91,10 @@ void Fiber::Restart() {
   // As strata_switch_fiber leaves a stack: registers, then where to return to. At a function's
   // entry the stack pointer is 8 below a multiple of 16.
   char* top = static_cast<char*>(const_cast<void*>(stack_bottom_)) + stack_bytes_;
+#if defined(__SANITIZE_ADDRESS__)
+  // The functions in which a thread has ended never returned, and left their marks.
+  __asan_unpoison_memory_region(top - kLastFrameBytes, kLastFrameBytes);
+#endif
   auto* words = reinterpret_cast<uintptr_t*>(top) - 2;
   *words = reinterpret_cast<uintptr_t>(entry_);
   for (int i = 0; i < kSavedRegisters; ++i) *--words = 0;
