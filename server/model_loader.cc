@@ -9,6 +9,7 @@
 #include "engine/status_macros.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "server/license_gate.h"
 
 namespace strata::server {
@@ -23,11 +24,13 @@ struct LoadedFolder {
 
 absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const Options& options,
                                                               const Checkpoint& checkpoint) {
-  kernels::CpuBackendOptions cpu;
-  ASSIGN_OR_RETURN(cpu.weights, ChooseWeightFormat(checkpoint, options.weights));
-  cpu.num_threads = options.threads;
+  ASSIGN_OR_RETURN(const kernels::WeightFormat weights,
+                   ChooseWeightFormat(checkpoint, options.weights));
   try {
-    return kernels::CreateCpuBackend(cpu);
+    if (options.device == DeviceKind::kCuda) {
+      return kernels::CreateCudaBackend({weights, /*device=*/0, options.deterministic});
+    }
+    return kernels::CreateCpuBackend({weights, options.threads, /*isa=*/""});
   } catch (const kernels::DeviceError& error) {
     return absl::FailedPreconditionError(error.what());
   }

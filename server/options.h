@@ -20,12 +20,16 @@
 
 namespace strata::server {
 
+enum class DeviceKind { kCpu, kCuda };
+
 struct Options {
   std::string model;  // the checkpoint's folder
   HostPort listen{"127.0.0.1", 50051};
   std::optional<HostPort> metrics_listen = HostPort{"127.0.0.1", 9464};  // absent: no /metrics
   std::optional<kernels::WeightFormat> weights;  // absent: the packed folder's, else bf16
-  int threads = 0;                               // 0: one per core
+  DeviceKind device = DeviceKind::kCpu;
+  bool deterministic = true;  // what CudaBackendOptions says of it
+  int threads = 0;            // 0: one per core
   EngineOptions engine;
   Speculation::Mode speculation = Speculation::Mode::kAuto;
   int default_max_new_tokens = 512;  // where neither request nor generation_config.json says

@@ -287,6 +287,8 @@ void CudaBackend::PagedAttention(ConstTensorView qkv, const AttentionShape& shap
 
 }  // namespace
 
+bool HasCudaBackend() { return true; }
+
 std::unique_ptr<Backend> CreateCudaBackend(const CudaBackendOptions& options) {
   return std::make_unique<CudaBackend>(options);
 }

@@ -23,6 +23,9 @@ struct CudaBackendOptions {
   bool deterministic = false;
 };
 
+// Whether this build has it.
+bool HasCudaBackend();
+
 // KV is held as bf16, with f32 weights as f32.
 // Throws DeviceError, with one message for people, if this build has no CUDA, or if there is no
 // driver, no such GPU, or one that is too old.

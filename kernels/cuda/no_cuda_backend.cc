@@ -4,6 +4,8 @@
 
 namespace strata::kernels {
 
+bool HasCudaBackend() { return false; }
+
 std::unique_ptr<Backend> CreateCudaBackend(const CudaBackendOptions&) {
   throw DeviceError(
       "this build has no CUDA backend; use the CPU, or build with the preset cuda (docs/GPU.md)");

@@ -24,6 +24,12 @@ std::vector<std::unique_ptr<Fiber>>& Fibers() {
   return fibers;
 }
 
+// What runs blocks: the calling thread's own stack.
+Fiber& Caller() {
+  static thread_local Fiber caller;
+  return caller;
+}
+
 bool Same(const std::source_location& a, const std::source_location& b) {
   return a.line() == b.line() && a.column() == b.column() &&
          std::strcmp(a.file_name(), b.file_name()) == 0;
@@ -95,7 +101,7 @@ void Block::Run(uint3 index) {
   gridDim = launch_.grid;
   Release(this);
   Activate(order_[0]);
-  Fiber::Switch(caller_, *Fibers()[running_]);
+  Fiber::Switch(Caller(), *Fibers()[running_]);
   Acquire(this);
   current_block = nullptr;
 }
@@ -149,7 +155,7 @@ void Block::Exit() {
   if (num_exited_++ == 0) first_exited_ = self;
   Release(this);
   if (num_exited_ == num_threads_) {
-    Fiber::Switch(*Fibers()[self], caller_);
+    Fiber::Switch(*Fibers()[self], Caller());
   } else {
     Yield();
   }

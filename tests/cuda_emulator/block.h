@@ -92,7 +92,6 @@ class Block {
   std::vector<Warp> warps_;
   std::vector<SharedArray> shared_;
   size_t shared_bytes_ = 0;
-  Fiber caller_;
   int running_ = -1;
   int num_at_barrier_ = 0;
   std::source_location barrier_;

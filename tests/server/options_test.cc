@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/cuda_backend.h"
 #include "server/option_table.h"
 
 namespace strata::server {
@@ -66,6 +67,8 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
                                "[::]:2",
                                "--device",
                                "cpu",
+                               "--deterministic",
+                               "off",
                                "--dtype",
                                "f32",
                                "--threads",
@@ -109,6 +112,7 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
   EXPECT_EQ(options.listen.port, 1);
   EXPECT_EQ(options.metrics_listen->ToString(), "[::]:2");
   EXPECT_EQ(options.weights, kernels::WeightFormat::kF32);
+  EXPECT_FALSE(options.deterministic);
   EXPECT_EQ(options.threads, 3);
   EXPECT_EQ(options.engine.kv_cache_bytes, 5 << 20);
   EXPECT_EQ(options.engine.max_batch_tokens, 6);
@@ -157,7 +161,11 @@ TEST_F(OptionsTest, RefusesFilesItDoesNotUnderstand) {
 }
 
 TEST_F(OptionsTest, SaysWhatThisBuildLacks) {
-  EXPECT_THAT(Error({"--device", "cuda"}), HasSubstr("no CUDA backend"));
+  if (kernels::HasCudaBackend()) {
+    EXPECT_EQ(Get({"--device", "cuda"}).device, DeviceKind::kCuda);
+  } else {
+    EXPECT_THAT(Error({"--device", "cuda"}), HasSubstr("no CUDA backend"));
+  }
   EXPECT_THAT(Error({"--tensor-parallel", "2"}), HasSubstr("no tensor parallelism"));
   EXPECT_THAT(Error({"--device", "tpu"}), HasSubstr("not one of cpu, cuda"));
 }
