@@ -1,7 +1,6 @@
-#include "kernels/cuda/attention_kernels.h"
-
 #include <algorithm>
 
+#include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/device_language.h"
 #include "kernels/cuda/launch.h"
 
@@ -47,8 +46,8 @@ __global__ void AppendKernel(float* qkv, AttentionShape shape, RopeTable rope, D
       x[0] = low;
       x[half] = high;
     } else {
-      const int64_t at = KvOffset(batch, sequence, position / kTokens, shape,
-                                  head - shape.num_heads);
+      const int64_t at =
+          KvOffset(batch, sequence, position / kTokens, shape, head - shape.num_heads);
       keys[at + slot * d + pair] = FromFloat<Kv>(low);
       keys[at + slot * d + pair + half] = FromFloat<Kv>(high);
     }
@@ -129,11 +128,11 @@ __global__ void __launch_bounds__(kThreads, 4) AttentionKernel(AttentionTask tas
   constexpr int kMaxDim = kDims * kWarp;
   constexpr int kQueries = QueriesPerBlock(kMaxDim);
   constexpr int kPerWarp = kQueries / kWarps;
-  STRATA_SHARED(float, query_tile, kQueries * kMaxDim);
+  STRATA_SHARED(float, query_tile, kQueries* kMaxDim);
   STRATA_SHARED(Kv, key_tile, kTokens * KeyStride<Kv>(kMaxDim));
   STRATA_SHARED(Kv, value_tile, kTokens * kMaxDim);
-  STRATA_SHARED(float, scores, kQueries * kTokens);
-  STRATA_SHARED(float, weights, kQueries * kTokens);
+  STRATA_SHARED(float, scores, kQueries* kTokens);
+  STRATA_SHARED(float, weights, kQueries* kTokens);
   STRATA_SHARED(float, maxima, kQueries);
   STRATA_SHARED(float, decays, kQueries);
 
@@ -268,8 +267,7 @@ __global__ void __launch_bounds__(kThreads, 4) AttentionKernel(AttentionTask tas
       if (partial != nullptr) {
         partial[2 + column] = all[i].sum[j];
       } else {
-        static_cast<Kv*>(task.out)[head * d + column] =
-            FromFloat<Kv>(all[i].sum[j] / all[i].total);
+        static_cast<Kv*>(task.out)[head * d + column] = FromFloat<Kv>(all[i].sum[j] / all[i].total);
       }
     }
   }

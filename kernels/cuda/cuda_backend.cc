@@ -105,8 +105,8 @@ std::span<const cuda::RowTile> Batch::Tiles(int max_rows) {
   tiles_.clear();
   const int num_rows = static_cast<int>(sequences_.size());
   for (int row = 0; row < num_rows; ++row) {
-    const bool joins = row > 0 && sequences_[row] == sequences_[row - 1] &&
-                       tiles_.back().num_rows < max_rows;
+    const bool joins =
+        row > 0 && sequences_[row] == sequences_[row - 1] && tiles_.back().num_rows < max_rows;
     if (joins) {
       ++tiles_.back().num_rows;
     } else {
@@ -278,9 +278,9 @@ void CudaBackend::PagedAttention(ConstTensorView qkv, const AttentionShape& shap
   task.num_partitions = batch_.num_partitions();
   const int64_t num_blocks = task.num_tiles * shape.num_kv_heads;
   if (task.num_partitions > 1 && num_blocks < kFewBlocks * device_->num_processors()) {
-    task.partials = static_cast<float*>(partials_.Get(
-        device_, task.rows * shape.num_heads * task.num_partitions *
-                     cuda::PartialFloats(shape.head_dim) * sizeof(float)));
+    task.partials = static_cast<float*>(
+        partials_.Get(device_, task.rows * shape.num_heads * task.num_partitions *
+                                   cuda::PartialFloats(shape.head_dim) * sizeof(float)));
   }
   cuda::Attend(stream, task);
 }

@@ -11,7 +11,9 @@
 
 namespace strata::kernels::cuda {
 
-constexpr int64_t CeilDiv(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
+constexpr int64_t CeilDiv(int64_t value, int64_t divisor) {
+  return (value + divisor - 1) / divisor;
+}
 
 // A grid or a block of these sizes.
 inline dim3 Extent(int64_t x, int64_t y = 1, int64_t z = 1) {

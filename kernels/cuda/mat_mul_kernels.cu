@@ -1,7 +1,6 @@
-#include "kernels/cuda/mat_mul_kernels.h"
-
 #include "kernels/cuda/device_language.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/mat_mul_kernels.h"
 #include "kernels/cuda/mma.h"
 #include "kernels/cuda/weight_tiles.h"
 
@@ -23,8 +22,7 @@ using Accumulators = float[kRowFragments][kWarpFragments][4];
 // acc += the products of elements [begin, end) of the chunk. Tensor cores.
 template <int kRowFragments>
 __device__ __forceinline__ void AddProducts(const __nv_bfloat16* a, const __nv_bfloat16* w,
-                                            int begin, int end,
-                                            Accumulators<kRowFragments>& acc) {
+                                            int begin, int end, Accumulators<kRowFragments>& acc) {
   constexpr int kStride = kTileStride<__nv_bfloat16>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int g = lane / 4;
@@ -127,7 +125,7 @@ __global__ void __launch_bounds__(kMatMulThreads) MatMulKernel(MatMulTask task) 
   constexpr int kTileRows = kRowFragments * kFragmentRows;
   STRATA_SHARED(Element, a_tile, kTileRows * kTileStride<Element>);
   STRATA_SHARED(Element, w_tile, kTileCols * kTileStride<Element>);
-  STRATA_SHARED(float, scales, kMaxScaledGroups * kTileCols);
+  STRATA_SHARED(float, scales, kMaxScaledGroups* kTileCols);
 
   const int64_t k = task.weights.cols;
   const int64_t first_col = int64_t{blockIdx.x} * kTileCols;

@@ -1,7 +1,6 @@
-#include "kernels/cuda/row_kernels.h"
-
 #include "kernels/cuda/device_language.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/row_kernels.h"
 
 namespace strata::kernels::cuda {
 namespace {
@@ -35,7 +34,8 @@ template <typename Out>
 __global__ void NormKernel(const float* x, const float* weight, float eps, int64_t cols, Out* out) {
   const float* row = x + blockIdx.x * cols;
   float squares = 0;
-  for (int64_t j = threadIdx.x; j < cols; j += kNormThreads) squares = fmaf(row[j], row[j], squares);
+  for (int64_t j = threadIdx.x; j < cols; j += kNormThreads)
+    squares = fmaf(row[j], row[j], squares);
   const float mean = BlockSum(squares) / static_cast<float>(cols);
   const float scale = 1.0f / sqrtf(mean + eps);
   for (int64_t j = threadIdx.x; j < cols; j += kNormThreads) {

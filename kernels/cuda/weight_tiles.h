@@ -93,16 +93,16 @@ struct Int8Weights {
     }
     const int64_t row = col + threadIdx.x;
     const bool inside = threadIdx.x < kTileCols && row < w.rows && k < w.cols;
-    scale = inside ? ToFloat(static_cast<const __nv_bfloat16*>(
-                         w.scales)[row * groups + k / kScaledGroup])
-                   : 0.0f;
+    scale =
+        inside
+            ? ToFloat(static_cast<const __nv_bfloat16*>(w.scales)[row * groups + k / kScaledGroup])
+            : 0.0f;
   }
   __device__ __forceinline__ void Store(__nv_bfloat16* tile, float* scales) const {
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
       const int v = static_cast<int>(threadIdx.x) + i * kMatMulThreads;
-      uint4* to = reinterpret_cast<uint4*>(tile +
-                                           v / kVectorsPerRow * kTileStride<__nv_bfloat16> +
+      uint4* to = reinterpret_cast<uint4*>(tile + v / kVectorsPerRow * kTileStride<__nv_bfloat16> +
                                            v % kVectorsPerRow * kPerVector);
       const uint32_t words[4] = {vectors[i].x, vectors[i].y, vectors[i].z, vectors[i].w};
       uint32_t twos[8];
@@ -143,8 +143,8 @@ struct Int4Weights {
   __device__ __forceinline__ void Store(__nv_bfloat16* tile, float* scales) const {
     const int col = static_cast<int>(threadIdx.x) / kMaxScaledGroups;
     const int group = static_cast<int>(threadIdx.x) % kMaxScaledGroups;
-    uint4* to = reinterpret_cast<uint4*>(tile + col * kTileStride<__nv_bfloat16> +
-                                         group * kScaledGroup);
+    uint4* to =
+        reinterpret_cast<uint4*>(tile + col * kTileStride<__nv_bfloat16> + group * kScaledGroup);
     const uint32_t words[4] = {nibbles.x, nibbles.y, nibbles.z, nibbles.w};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {

@@ -37,7 +37,8 @@ class CudaBackendTest : public testing::TestWithParam<WeightFormat> {
     std::vector<uint16_t> halves;
     for (const float value : values) halves.push_back(F32ToBf16(value));
     backend_->CopyToDevice(
-        buffer.data(), dtype == DType::kF32 ? static_cast<const void*>(values.data()) : halves.data(),
+        buffer.data(),
+        dtype == DType::kF32 ? static_cast<const void*>(values.data()) : halves.data(),
         buffer.size_bytes());
     return buffer;
   }

@@ -68,7 +68,9 @@ TEST(CudaStart, OutOfMemorySaysHowMuchIsNeededAndThere) {
   EXPECT_THAT(MessageOf([&] { backend->Allocate(400'000); }),
               AllOf(HasSubstr("GPU 0 (emulated GPU) is out of memory"), HasSubstr("400000 bytes"),
                     HasSubstr("0.00 GiB of 0.00 GiB are free")));
-  EXPECT_THAT(MessageOf([&] { backend->CreateKvCache({2, 2, 64, 1000}); }),
+  EXPECT_THAT(MessageOf([&] {
+                backend->CreateKvCache({2, 2, 64, 1000});
+              }),
               HasSubstr("out of memory"));
   // What failed has left nothing behind, and the rest still works.
   EXPECT_NO_THROW(backend->Allocate(300'000));

@@ -260,10 +260,11 @@ void Block::FailDeadlock() {
                        !Same(thread.where, threads_[i - 1].where);
     if (!first) continue;
     states += "; from thread " + std::to_string(i) + " on ";
-    states += thread.state == State::kExited ? "they have exited"
-              : (thread.state == State::kAtBarrier ? "they wait in __syncthreads at "
-                                                   : "they wait in a warp operation at ") +
-                    Text(thread.where);
+    states += thread.state == State::kExited
+                  ? "they have exited"
+                  : (thread.state == State::kAtBarrier ? "they wait in __syncthreads at "
+                                                       : "they wait in a warp operation at ") +
+                        Text(thread.where);
   }
   Fail("deadlock" + states, threads_[running_].where);
 }

@@ -25,8 +25,8 @@ enum class Schedule { kForward, kReverse, kRandom };
 
 struct Settings {
   Schedule schedule = Schedule::kForward;
-  uint64_t seed = 1;         // of kRandom
-  bool lazy_streams = false; // work waits in its stream until somebody synchronises
+  uint64_t seed = 1;          // of kRandom
+  bool lazy_streams = false;  // work waits in its stream until somebody synchronises
   int num_devices = 1;
   int driver_version = 13050;  // as cudaDriverGetVersion gives it; 0: no driver
   int compute_capability = 90;
@@ -38,7 +38,7 @@ void Configure(const Settings& settings);
 const Settings& CurrentSettings();
 
 struct Counters {
-  int64_t launches = 0;        // kernels run
+  int64_t launches = 0;          // kernels run
   int64_t synchronizations = 0;  // of a stream, an event or a device, and copies that wait
   int64_t live_allocations = 0;  // device and pinned host memory, streams, events, graphs
 };

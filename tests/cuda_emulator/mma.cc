@@ -1,5 +1,5 @@
-// What PTX's mma.sync computes, in C++: products and sums in f32, in order of K. Tensor cores sum in
-// another order and with other rounding.
+// What PTX's mma.sync computes, in C++: products and sums in f32, in order of K. Tensor cores sum
+// in another order and with other rounding.
 
 #include "kernels/cuda/mma.h"
 
@@ -17,7 +17,9 @@ struct Registers {
 static_assert(sizeof(Registers) <= cuda_emulator::kMaxExchangeBytes);
 
 // The low or the high bf16 of a word.
-float Half(uint32_t word, int high) { return __uint_as_float(high ? word & 0xffff0000u : word << 16); }
+float Half(uint32_t word, int high) {
+  return __uint_as_float(high ? word & 0xffff0000u : word << 16);
+}
 
 }  // namespace
 

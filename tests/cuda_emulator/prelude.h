@@ -61,12 +61,12 @@ T Shuffle(uint32_t mask, T value, int source, const char* operation,
 
 #define cudaLaunchKernelEx ::strata::cuda_emulator::LaunchKernel
 
-#define STRATA_SHARED(T, name, count)                                                  \
-  T* const name = static_cast<T*>(::strata::cuda_emulator::Block::Current().Shared(    \
+#define STRATA_SHARED(T, name, count)                                               \
+  T* const name = static_cast<T*>(::strata::cuda_emulator::Block::Current().Shared( \
       sizeof(T) * (count), std::source_location::current()))
-#define STRATA_DYNAMIC_SHARED(T, name)                                                     \
-  T* const name = static_cast<T*>(::strata::cuda_emulator::Block::Current().DynamicShared( \
-      std::source_location::current()))
+#define STRATA_DYNAMIC_SHARED(T, name) \
+  T* const name = static_cast<T*>(     \
+      ::strata::cuda_emulator::Block::Current().DynamicShared(std::source_location::current()))
 
 inline void __syncthreads(std::source_location where = std::source_location::current()) {
   ::strata::cuda_emulator::Block::Current().Barrier(where);

@@ -117,8 +117,7 @@ void Configure(const Settings& wanted) { settings = wanted; }
 const Settings& CurrentSettings() { return settings; }
 
 Counters CurrentCounters() {
-  return {num_launches, num_synchronizations,
-          num_objects + static_cast<int64_t>(NumAllocations())};
+  return {num_launches, num_synchronizations, num_objects + static_cast<int64_t>(NumAllocations())};
 }
 
 cudaError_t EnqueueLaunch(const cudaLaunchConfig_t& config, const void* function,

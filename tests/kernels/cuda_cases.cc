@@ -1,5 +1,5 @@
-// The cases of the CUDA backend, on an emulated GPU: streams are lazy, and each number of threads is
-// an order of execution.
+// The cases of the CUDA backend, on an emulated GPU: streams are lazy, and each number of threads
+// is an order of execution.
 
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/cuda_backend.h"

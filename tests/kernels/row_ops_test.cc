@@ -151,9 +151,9 @@ TEST_P(RowOps, AllocatedMemoryIsZeroAndAligned) {
     EXPECT_EQ(buffer.size_bytes(), size);
     const int64_t count = static_cast<int64_t>(size / sizeof(float));
     const float* values = backend_->ReadBack(buffer.View(DType::kF32, 1, count));
-    EXPECT_TRUE(std::all_of(values, values + count,
-                            [](float value) { return std::bit_cast<uint32_t>(value) == 0; }))
-        << size;
+    EXPECT_TRUE(std::all_of(values, values + count, [](float value) {
+      return std::bit_cast<uint32_t>(value) == 0;
+    })) << size;
   }
 }
 
