@@ -5,8 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup setup-build setup-package setup-tidy setup-fuzz build programs demo serve test dev-test tsan-test fuzz bench \
-        package format format-check tidy clean
+.PHONY: help setup setup-build setup-package setup-tidy setup-fuzz cuda-toolchain build programs cuda demo serve \
+        test dev-test tsan-test fuzz bench package format format-check tidy clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,11 +26,19 @@ setup-tidy:
 setup-fuzz:
 	@scripts/setup.sh build fuzz
 
+# 1.5 GB, once for all clones; STRATA_CUDA=off goes without, and so does a machine that cannot.
+cuda-toolchain:
+	@scripts/cuda_toolchain.sh >/dev/null || test $$? = 77
+
 build: setup-build  ## build everything into build/release
 	@scripts/build.sh release $(JOBS)
 
 programs: setup-build
 	@scripts/build.sh release $(JOBS) strata-server strata strata-bench
+
+cuda: setup-build  ## build strata-server with the CUDA backend into build/cuda
+	@scripts/cuda_toolchain.sh >/dev/null
+	@scripts/build.sh cuda $(JOBS) strata-server
 
 demo: programs  ## watch models/demo draft and verify over gRPC, beside plain decoding
 	@scripts/demo.sh
@@ -38,7 +46,7 @@ demo: programs  ## watch models/demo draft and verify over gRPC, beside plain de
 serve: programs  ## serve models/demo, or MODEL=DIR, until interrupted; ARGS="--flag value"
 	@scripts/serve.sh $(ARGS)
 
-test: setup  ## build, then run every test
+test: setup cuda-toolchain  ## build, then run every test
 	@scripts/build.sh release $(JOBS)
 	@ctest --preset release
 

@@ -39,6 +39,8 @@ nginx-light: the test of deploy/nginx
 clang-format-14: the formatting test
 python3: the lint and integration tests
 openssl: certificates for the tests of TLS
+python3-venv: fetches the CUDA toolchain
+libopenblas-dev: stands in for cuBLAS where CUDA is emulated
 "
 tidy_packages="
 clang-tidy-14: make tidy

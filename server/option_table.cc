@@ -8,6 +8,7 @@
 
 #include "engine/planning/hardware.h"
 #include "engine/status_macros.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "server/tenancy.h"
 
 namespace strata::server {
@@ -32,10 +33,17 @@ absl::Status OneOf(const std::string& text, const std::vector<std::string>& choi
       fmt::format("'{}' is not one of {}", text, fmt::join(choices, ", ")));
 }
 
-absl::Status SetDevice(const std::string& text, Options*) {
+absl::Status SetDevice(const std::string& text, Options* options) {
   RETURN_IF_ERROR(OneOf(text, {"cpu", "cuda"}));
-  if (text == "cpu") return absl::OkStatus();
+  options->device = text == "cuda" ? DeviceKind::kCuda : DeviceKind::kCpu;
+  if (text == "cpu" || kernels::HasCudaBackend()) return absl::OkStatus();
   return absl::InvalidArgumentError("this build has no CUDA backend; use cpu");
+}
+
+absl::Status SetDeterministic(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(OneOf(text, {"on", "off"}));
+  options->deterministic = text == "on";
+  return absl::OkStatus();
 }
 
 absl::Status SetDtype(const std::string& text, Options* options) {
@@ -240,6 +248,9 @@ std::vector<OptionSpec> MakeTable() {
       {"metrics-listen", "HOST:PORT", "Where /metrics listens, or 'none' [127.0.0.1:9464]",
        SetMetricsListen},
       {"device", "cpu|cuda", "Where the model runs [cpu]", SetDevice},
+      {"deterministic", "on|off",
+       "On a GPU: the same answers whatever runs beside them; off: cuBLAS, faster [on]",
+       SetDeterministic},
       {"dtype", "bf16|f32|int8|int4",
        "Format of the weights, int8 and int4 being quantised at load; KV is "
        "bf16, with f32 weights f32 [a packed folder's own, else bf16]",

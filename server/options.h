@@ -52,16 +52,21 @@ struct TenancyOptions {
   std::string metadata_key;  // of the calls' metadata, that names their tenant; empty: none does
   Tenant defaults;           // what holds for a tenant of which only the name is known
 };
+
 // What Options::dry_run calls the machine that the server runs on.
 inline constexpr char kThisMachine[] = "here";
+
+enum class DeviceKind { kCpu, kCuda };
 
 struct Options {
   std::string model;  // the checkpoint's folder
   HostPort listen{"127.0.0.1", 50051};
   std::optional<HostPort> metrics_listen = HostPort{"127.0.0.1", 9464};  // absent: no /metrics
   std::optional<kernels::WeightFormat> weights;  // absent: the packed folder's, else bf16
-  int threads = 0;                               // of all ranks; 0: one per core
-  int tensor_parallel = 1;                       // ranks
+  DeviceKind device = DeviceKind::kCpu;
+  bool deterministic = true;  // what CudaBackendOptions says of it
+  int threads = 0;            // of all ranks; 0: one per core
+  int tensor_parallel = 1;    // ranks
   EngineOptions engine;
   TenancyOptions tenancy;
   Speculation::Mode speculation = Speculation::Mode::kAuto;
