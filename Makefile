@@ -63,7 +63,7 @@ fuzz: setup-fuzz  ## fuzz the parsers, SECONDS (300) each, under AddressSanitize
 	@JOBS=$(JOBS) scripts/fuzz.sh $(or $(SECONDS),300) $(TARGETS)
 
 package: setup-package  ## make build/release/strata_*.deb: the programs, the service and its configuration
-	@scripts/build.sh release $(JOBS) strata-server strata strata-bench strata-loadtest
+	@scripts/build.sh release $(JOBS) strata-server strata strata-bench strata-loadtest strata-simulate
 	@cd build/release && cpack
 
 bench: programs  ## measure models/demo in process, against what this machine can do

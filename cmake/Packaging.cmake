@@ -3,7 +3,7 @@
 include(GNUInstallDirs)
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY TRUE)  # tests are not needed for a package
 
-install(TARGETS strata-server strata strata-bench strata-loadtest
+install(TARGETS strata-server strata strata-bench strata-loadtest strata-simulate
         RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT strata)
 # Debian's units live in lib/systemd, whatever CMAKE_INSTALL_LIBDIR says.
 install(FILES deploy/systemd/strata-server.service

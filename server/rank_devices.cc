@@ -31,8 +31,9 @@ absl::StatusOr<std::vector<kernels::RankDevice>> MakeRankDevices(const Options& 
   ASSIGN_OR_RETURN(const kernels::WeightFormat weights,
                    ChooseWeightFormat(checkpoint, options.weights));
   if (options.device == DeviceKind::kCuda && options.tensor_parallel > 1) {
-    return absl::FailedPreconditionError(fmt::format(
-        "--tensor-parallel {}: this version runs a model on one GPU only", options.tensor_parallel));
+    return absl::FailedPreconditionError(
+        fmt::format("--tensor-parallel {}: this version runs a model on one GPU only",
+                    options.tensor_parallel));
   }
   try {
     return MakeDevices(options, weights);
