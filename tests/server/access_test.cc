@@ -1,6 +1,8 @@
 // Who may call what, over loopback: tokens, their revocation, acknowledgement of the licence, the
 // audit log, services turned off, and what is never logged.
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <google/protobuf/descriptor.h>
 #include <grpcpp/generic/generic_stub.h>
@@ -32,6 +34,10 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+std::string Hex(const TokenHash& hash) {
+  return fmt::format("{:02x}", fmt::join(hash, ""));
+}
+
 class Access : public ::testing::Test {
  protected:
   Access()
@@ -47,9 +53,8 @@ class Access : public ::testing::Test {
   void WriteCredentials(const std::vector<std::string>& tokens, const std::string& more = "") {
     std::string text = "[[tenant]]\nname = \"lab\"\n" + more;
     for (const std::string& token : tokens) {
-      text += fmt::format("[[tenant.token]]\nname = \"{}\"\nsha256 = \"", "t-" + token);
-      for (const uint8_t byte : HashToken(token)) text += fmt::format("{:02x}", byte);
-      text += "\"\n";
+      text += fmt::format("[[tenant.token]]\nname = \"t-{}\"\nsha256 = \"{}\"\n", token,
+                          Hex(HashToken(token)));
     }
     std::ofstream(options_.access.credentials) << text;
   }
@@ -162,6 +167,25 @@ TEST_F(Access, TwoTokensAreNone) {
   v1::GenerateResult result;
   EXPECT_EQ(server.inference().GenerateUnary(&context, GreedyRequest(2), &result).error_code(),
             StatusCode::UNAUTHENTICATED);
+}
+
+TEST_F(Access, ATenantHasItsOwnLimits) {
+  WriteCredentials({"limited"}, "max_running = 1\nmax_queued = 1\n");
+  std::ofstream(options_.access.credentials, std::ios::app)
+      << "[[tenant]]\nname = \"other\"\n[[tenant.token]]\nname = \"n\"\nsha256 = \"" +
+             Hex(HashToken("free")) + "\"\n";
+  TestServer server(options_);
+  grpc::ClientContext context;
+  AddToken(&context, "limited");
+  v1::GenerateRequest request = GreedyRequest(400);
+  request.mutable_sampling()->set_num_samples(2);  // one runs, one waits
+  const auto reader = server.inference().Generate(&context, request);
+  v1::GenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_EQ(Generate(server, "limited").error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(Generate(server, "free").ok());
+  context.TryCancel();
+  EXPECT_FALSE(reader->Finish().ok());
 }
 
 TEST_F(Access, ARevokedTokenEndsRunningCalls) {
