@@ -302,6 +302,13 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return cudaSuccess;
 }
 
+// Asking is the time in which a lazy stream works.
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  FromHandle(stream).Advance();
+  return FromHandle(stream).num_done() == FromHandle(stream).num_added() ? cudaSuccess
+                                                                         : cudaErrorNotReady;
+}
+
 // What the stream still has to do is done, as CUDA promises.
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   FromHandle(stream).Drain();
@@ -328,6 +335,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
   auto* event = reinterpret_cast<Event*>(handle);
   if (event->stream != nullptr) event->stream->Drain(event->position);
   return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t handle) {
+  auto* event = reinterpret_cast<Event*>(handle);
+  if (event->stream == nullptr) return cudaSuccess;
+  event->stream->Advance(event->position);
+  return event->stream->num_done() >= event->position ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t handle) {
