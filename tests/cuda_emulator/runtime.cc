@@ -68,6 +68,7 @@ void RunGrid(const Block::Launch& launch, const Settings& run, uint64_t seed) {
     const auto z = static_cast<unsigned>(id / grid.x / grid.y);
     block.Run({x, y, z});
   }
+  block.EndOfGrid();
 }
 
 cudaError_t CheckConfiguration(const cudaLaunchConfig_t& config, const void* function) {
