@@ -14,6 +14,7 @@
 
 #include "engine/draft_vocabulary.h"
 #include "engine/model/llama_model.h"
+#include "engine/model/tp_group.h"
 #include "engine/request_validation.h"
 #include "engine/speculation_policy.h"
 #include "engine/status_macros.h"
@@ -22,11 +23,6 @@
 #include "engine/tokenizer/detokenizer.h"
 
 namespace strata {
-namespace {
-
-// Rows whose logits are computed at once: bounds the logits buffer where many
-// rows need them, e.g. 32 rows of a 128k vocabulary are 16 MiB.
-constexpr int kMaxLogitRows = 32;
 
 absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config) {
   const auto invalid = [](std::string message) {
@@ -73,6 +69,8 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
   return absl::OkStatus();
 }
 
+namespace {
+
 int BlocksFor(int num_positions) {
   return (num_positions + kernels::kKvBlockTokens - 1) / kernels::kKvBlockTokens;
 }
@@ -112,18 +110,20 @@ uint64_t RandomSeed() {
 class Engine::Impl {
  public:
   Impl(std::unique_ptr<Checkpoint> checkpoint, std::unique_ptr<Tokenizer> tokenizer,
-       std::unique_ptr<kernels::Backend> backend, const EngineOptions& options,
+       std::vector<kernels::RankDevice> ranks, const EngineOptions& options,
        EngineObserver* observer, const Clock* clock)
       : checkpoint_(std::move(checkpoint)),
         tokenizer_(std::move(tokenizer)),
-        backend_(std::move(backend)),
+        num_ranks_(static_cast<int>(ranks.size())),
+        backend_description_(ranks[0].backend->Description()),
         options_(options),
         max_context_(options.max_context > 0 ? options.max_context
                                              : checkpoint_->config().max_position_embeddings),
         policy_(checkpoint_->config().num_layers, options.default_exit_layer,
                 options.default_num_draft_tokens),
         observer_(observer),
-        clock_(clock != nullptr ? clock : &steady_clock_) {}
+        clock_(clock != nullptr ? clock : &steady_clock_),
+        ranks_(std::move(ranks)) {}
 
   ~Impl() { Stop(absl::UnavailableError("the server is shutting down")); }
 
@@ -133,12 +133,14 @@ class Engine::Impl {
   void StopAdmitting();
   bool WaitUntilIdle(Instant deadline);
   void Stop(absl::Status reason);
+  absl::Status failure() const;
 
   EngineLoad GetLoad() const;
   EngineCounters GetCounters() const;
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  const kernels::Backend& backend() const { return *backend_; }
+  const std::string& backend_description() const { return backend_description_; }
+  int num_ranks() const { return num_ranks_; }
   const SpeculationPolicy& policy() const { return policy_; }
   int max_context() const { return max_context_; }
 
@@ -150,6 +152,7 @@ class Engine::Impl {
     bool empty() const { return submitted.empty() && cancelled.empty(); }
   };
 
+  absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelLimits& limits);
   absl::StatusOr<std::vector<TokenId>> EncodePrompt(const GenerateRequest& request) const;
   int MaxUnfinished() const { return options_.max_sequences + options_.max_queue; }
   void RunStepThread();
@@ -159,9 +162,10 @@ class Engine::Impl {
   void Fail(const std::string& what);
 
   // Constant after construction.
-  const std::unique_ptr<Checkpoint> checkpoint_;
+  const std::shared_ptr<const Checkpoint> checkpoint_;
   const std::unique_ptr<Tokenizer> tokenizer_;
-  const std::unique_ptr<kernels::Backend> backend_;
+  const int num_ranks_;
+  const std::string backend_description_;  // of the first rank
   const EngineOptions options_;
   const int max_context_;
   const SpeculationPolicy policy_;
@@ -170,7 +174,8 @@ class Engine::Impl {
   const Clock* const clock_;
 
   // Step thread only, after Start.
-  std::unique_ptr<LlamaModel> model_;
+  std::vector<kernels::RankDevice> ranks_;  // empty: the model has them
+  std::unique_ptr<Model> model_;
   std::unique_ptr<StepLoop> loop_;
 
   mutable std::mutex mu_;
@@ -181,6 +186,7 @@ class Engine::Impl {
   absl::Status admitting_ = absl::OkStatus();  // else why new requests are refused
   bool stopping_ = false;
   absl::Status stop_reason_;
+  absl::Status failure_;
   RequestId next_id_ = 1;
   int num_unfinished_ = 0;  // samples submitted and not ended
   EngineLoad load_;
@@ -193,7 +199,7 @@ class Engine::Impl {
 absl::Status Engine::Impl::Start() {
   const ModelConfig& config = checkpoint_->config();
   RETURN_IF_ERROR(ValidateOptions(options_, config));
-  const int64_t block_bytes = LlamaModel::KvBlockBytes(config, *backend_);
+  ASSIGN_OR_RETURN(const int64_t block_bytes, KvBlockBytesOfRanks(config, ranks_));
   ASSIGN_OR_RETURN(const int num_blocks, NumKvBlocks(options_, block_bytes, max_context_));
   ASSIGN_OR_RETURN(std::vector<TokenId> draft_tokens, FirstDraftTokens(options_, config));
   ModelLimits limits;
@@ -202,13 +208,14 @@ absl::Status Engine::Impl::Start() {
   limits.max_logit_rows = kMaxLogitRows;
   limits.max_context = max_context_;
   limits.num_kv_blocks = num_blocks;
-  ASSIGN_OR_RETURN(model_, LlamaModel::Create(*checkpoint_, backend_.get(), limits));
+  ASSIGN_OR_RETURN(model_, LoadModel(limits));
 
   StepLoop::Config loop;
   loop.scheduler.max_batch_tokens = options_.max_batch_tokens;
   loop.scheduler.max_sequences = options_.max_sequences;
   loop.scheduler.max_prefill_chunk =
       options_.max_prefill_chunk > 0 ? options_.max_prefill_chunk : options_.max_batch_tokens;
+  loop.prefix_cache = options_.prefix_cache;
   loop.max_context = max_context_;
   loop.entropy = RandomSeed();
   loop.learnt_draft_tokens = draft_tokens.empty() ? options_.draft_vocabulary_size : 0;
@@ -218,6 +225,11 @@ absl::Status Engine::Impl::Start() {
   load_ = loop_->MakeLoad();
   step_thread_ = std::thread([this] { RunStepThread(); });
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Model>> Engine::Impl::LoadModel(const ModelLimits& limits) {
+  if (num_ranks_ == 1) return LlamaModel::Create(*checkpoint_, ranks_[0].backend.get(), limits);
+  return TpGroup::Create(checkpoint_, std::move(ranks_), limits, options_.rank_timeout);
 }
 
 absl::StatusOr<std::vector<TokenId>> Engine::Impl::EncodePrompt(
@@ -332,8 +344,14 @@ void Engine::Impl::RunStepThread() {
 void Engine::Impl::Fail(const std::string& what) {
   std::lock_guard lock(mu_);
   stopping_ = true;
-  stop_reason_ = absl::InternalError(fmt::format("the engine has failed: {}", what));
+  failure_ = absl::InternalError(fmt::format("the engine has failed: {}", what));
+  stop_reason_ = failure_;
   admitting_ = absl::UnavailableError(stop_reason_.message());
+}
+
+absl::Status Engine::Impl::failure() const {
+  std::lock_guard lock(mu_);
+  return failure_;
 }
 
 void Engine::Impl::Publish() {
@@ -362,14 +380,27 @@ EngineCounters Engine::Impl::GetCounters() const {
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Checkpoint> checkpoint,
                                                        std::unique_ptr<Tokenizer> tokenizer,
+                                                       std::vector<kernels::RankDevice> ranks,
+                                                       const EngineOptions& options,
+                                                       EngineObserver* observer,
+                                                       const Clock* clock) {
+  auto impl = std::make_unique<Impl>(std::move(checkpoint), std::move(tokenizer), std::move(ranks),
+                                     options, observer, clock);
+  RETURN_IF_ERROR(impl->Start());
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Checkpoint> checkpoint,
+                                                       std::unique_ptr<Tokenizer> tokenizer,
                                                        std::unique_ptr<kernels::Backend> backend,
                                                        const EngineOptions& options,
                                                        EngineObserver* observer,
                                                        const Clock* clock) {
-  auto impl = std::make_unique<Impl>(std::move(checkpoint), std::move(tokenizer),
-                                     std::move(backend), options, observer, clock);
-  RETURN_IF_ERROR(impl->Start());
-  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+  std::vector<kernels::RankDevice> ranks(1);
+  ranks[0].backend = std::move(backend);
+  ranks[0].communicator = std::make_unique<kernels::LocalCommunicator>();
+  return Create(std::move(checkpoint), std::move(tokenizer), std::move(ranks), options, observer,
+                clock);
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -392,6 +423,12 @@ Speculation Engine::auto_speculation() const {
   automatic.mode = Speculation::Mode::kAuto;
   return impl_->policy().Resolve(automatic);
 }
-std::string Engine::backend_description() const { return impl_->backend().Description(); }
+absl::Status Engine::failure() const { return impl_->failure(); }
+std::string Engine::backend_description() const {
+  const int ranks = impl_->num_ranks();
+  const std::string& of_one = impl_->backend_description();
+  return ranks == 1 ? of_one : fmt::format("{} ranks of {}", ranks, of_one);
+}
+int Engine::num_ranks() const { return impl_->num_ranks(); }
 
 }  // namespace strata

@@ -6,9 +6,11 @@
 #ifndef STRATA_ENGINE_ENGINE_H_
 #define STRATA_ENGINE_ENGINE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -18,6 +20,7 @@
 #include "engine/request.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/backend.h"
+#include "kernels/communicator.h"
 
 namespace strata {
 
@@ -26,7 +29,8 @@ struct EngineOptions {
   int max_batch_tokens = 512;                 // rows of one full sweep
   int max_sequences = 64;                     // running at once; a sample counts as one
   int max_queue = 256;        // waiting beside those that run; one more: RESOURCE_EXHAUSTED
-  int max_prefill_chunk = 0;  // rows of one prompt in one round; 0: max_batch_tokens
+  int max_prefill_chunk = 0;  // rows of prompts in one round, together; 0: max_batch_tokens
+  bool prefix_cache = true;   // KV of what was computed is kept for requests that begin alike
   int max_context = 0;        // positions per sequence; 0: the checkpoint's maximum
   // What Speculation::Mode::kAuto resolves to.
   int default_exit_layer = 0;        // 0: from the checkpoint's depth
@@ -37,7 +41,16 @@ struct EngineOptions {
   // The file (token_count_file.h) whose most frequent tokens those are. Empty: the traffic's most
   // frequent ones, learnt; until they are, drafts are chosen among all.
   std::string draft_token_counts;
+  // How much later than another a rank of several may be.
+  std::chrono::milliseconds rank_timeout{60'000};
 };
+
+// Against a checkpoint. Errors: INVALID_ARGUMENT.
+absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config);
+
+// Rows whose logits are computed at once: bounds the logits buffer where many
+// rows need them, e.g. 32 rows of a 128k vocabulary are 16 MiB.
+inline constexpr int kMaxLogitRows = 32;
 
 struct EngineLoad {
   int running_requests = 0;
@@ -61,6 +74,7 @@ struct EngineCounters {
   int64_t accepted_tokens = 0;
   int64_t emitted_tokens = 0;
   int64_t prefilled_tokens = 0;  // rows of prefill chunks
+  int64_t cached_tokens = 0;     // found in the prefix cache instead
   int64_t preemptions = 0;
 };
 
@@ -68,10 +82,17 @@ using RequestId = uint64_t;
 
 class Engine {
  public:
-  // Builds the model on `backend`, allocates the KV pool and starts the step
-  // thread. `observer` and `clock` may be null (none; the steady clock); they must outlive the
-  // engine.
-  // Errors: INVALID_ARGUMENT (options against the checkpoint), RESOURCE_EXHAUSTED (memory).
+  // Builds the model on the ranks' devices (at least one, which are all of a group), allocates the
+  // KV pool, its size being that of all ranks together, and starts the step thread. `observer` and
+  // `clock` may be null (none; the steady clock); they must outlive the engine. Errors:
+  // INVALID_ARGUMENT (options and ranks against the checkpoint), RESOURCE_EXHAUSTED (memory).
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<Checkpoint> checkpoint,
+                                                        std::unique_ptr<Tokenizer> tokenizer,
+                                                        std::vector<kernels::RankDevice> ranks,
+                                                        const EngineOptions& options,
+                                                        EngineObserver* observer,
+                                                        const Clock* clock);
+  // On one device.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<Checkpoint> checkpoint,
                                                         std::unique_ptr<Tokenizer> tokenizer,
                                                         std::unique_ptr<kernels::Backend> backend,
@@ -100,6 +121,9 @@ class Engine {
   bool WaitUntilIdle(Instant deadline);
   // Ends all requests with `reason` and the step thread. Idempotent.
   void Stop(absl::Status reason);
+  // OK, or why nothing can be computed any more: a device or a rank is lost. All requests have
+  // ended with it, or are about to.
+  absl::Status failure() const;
 
   EngineLoad GetLoad() const;
   EngineCounters GetCounters() const;
@@ -109,6 +133,7 @@ class Engine {
   // What Speculation::Mode::kAuto resolves to.
   Speculation auto_speculation() const;
   std::string backend_description() const;
+  int num_ranks() const;
 
  private:
   class Impl;

@@ -28,9 +28,8 @@ void CountDraftRound(const Sequence& sequence, size_t num_drafts, SpeculationSta
 
 }  // namespace
 
-RoundExecutor::RoundExecutor(LlamaModel* model, BlockPool* kv_blocks, const Clock* clock)
+RoundExecutor::RoundExecutor(Model* model, const Clock* clock)
     : model_(model),
-      kv_blocks_(kv_blocks),
       clock_(clock),
       exit_rows_(model->limits().max_exit_rows),
       draft_head_(&model->head()) {}
@@ -300,10 +299,7 @@ void RoundExecutor::Finish(Work& work, RoundReport& report) {
   // Keys and values of rejected drafts are void.
   const int num_swept = work.first_position + work.num_rows + static_cast<int>(work.drafts.size());
   sequence.set_num_computed(std::min(num_swept, static_cast<int>(sequence.tokens().size()) - 1));
-  if (!work.drafts.empty()) {
-    sequence.TruncateKv(sequence.num_computed(), *kv_blocks_);
-    CountDraftRound(sequence, work.drafts.size(), sequence.stats);
-  }
+  if (!work.drafts.empty()) CountDraftRound(sequence, work.drafts.size(), sequence.stats);
   for (int i = 0; i < work.num_accepted; ++i) ++sequence.stats.accepted_per_position[i];
   if (work.num_committed > 0) ++sequence.stats.rounds;
   report.accepted_tokens += work.num_accepted;

@@ -18,7 +18,7 @@
 #include "absl/status/status.h"
 #include "engine/block_pool.h"
 #include "engine/clock.h"
-#include "engine/model/llama_model.h"
+#include "engine/model/model.h"
 #include "engine/observer.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
@@ -28,15 +28,16 @@ namespace strata {
 // Used from one thread at a time.
 class RoundExecutor {
  public:
-  // All must outlive the executor. `clock` is for the report only.
-  RoundExecutor(LlamaModel* model, BlockPool* kv_blocks, const Clock* clock);
+  // Both must outlive the executor. `clock` is for the report only.
+  RoundExecutor(Model* model, const Clock* clock);
 
   struct Result {
     RoundReport report;
     // Requests whose logits were not finite: the weights or the kernels are broken.
     std::vector<uint64_t> failed;
   };
-  // Runs the plan and commits tokens to its sequences. Sends only drafts to
+  // Runs the plan and commits tokens to its sequences; blocks of rejected drafts are left for
+  // Scheduler::EndRound to take back. Sends only drafts to
   // sinks; the caller sends what was committed.
   // Throws kernels::DeviceError.
   Result Run(const StepPlan& plan);
@@ -91,8 +92,7 @@ class RoundExecutor {
   bool CommitNext(Work& work, int offset, std::span<const float> logits);
   void Finish(Work& work, RoundReport& report);
 
-  LlamaModel* const model_;
-  BlockPool* const kv_blocks_;
+  Model* const model_;
   const Clock* const clock_;
   BlockPool exit_rows_;
   const Head* draft_head_;

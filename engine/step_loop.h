@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/block_pool.h"
 #include "engine/clock.h"
 #include "engine/draft_vocabulary.h"
 #include "engine/engine.h"
-#include "engine/model/llama_model.h"
+#include "engine/kv_pool.h"
+#include "engine/model/model.h"
 #include "engine/observer.h"
 #include "engine/rate_meter.h"
 #include "engine/round.h"
@@ -30,13 +30,14 @@ class StepLoop {
   struct Config {
     SchedulerLimits scheduler;
     int max_context = 0;
+    bool prefix_cache = true;
     uint64_t entropy = 0;  // of unseeded sampling
     // Drafts are chosen among that many tokens, learnt from the traffic. 0: among all, or those of
     // SetDraftTokens.
     int learnt_draft_tokens = 0;
   };
   // All pointers but `observer` (which may be null) are required, and must outlive the loop.
-  StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tokenizer,
+  StepLoop(const Config& config, Model* model, const Tokenizer* tokenizer,
            const SpeculationPolicy* policy, EngineObserver* observer, const Clock* clock);
 
   // Drafts are chosen among `ids` (ascending, distinct) from the next round on.
@@ -72,13 +73,13 @@ class StepLoop {
   void LearnDraftTokens();
 
   const Config config_;
-  LlamaModel* const model_;
+  Model* const model_;
   const Tokenizer* const tokenizer_;
   const SpeculationPolicy* const policy_;
   EngineObserver* const observer_;
   const Clock* const clock_;
 
-  BlockPool kv_blocks_;
+  KvPool kv_pool_;
   Scheduler scheduler_;
   RoundExecutor executor_;
   std::optional<DraftVocabulary> draft_vocabulary_;  // absent: nothing is learnt

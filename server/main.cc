@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "server/dry_run.h"
 #include "server/logging.h"
 #include "server/metrics.h"
 #include "server/model_loader.h"
@@ -23,15 +24,19 @@ namespace {
 
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
+constexpr absl::Duration kFailureInterval = absl::Milliseconds(200);
 
 int Fail(int exit_code, const absl::Status& status) {
   fmt::print(stderr, "strata-server: {}\n", std::string(status.message()));
   return exit_code;
 }
 
-// Serves until a signal comes; then drains.
-void ServeUntilSignal(const Options& options, ShutdownSignal* signal, StrataServer* server) {
-  signal->Wait(1, absl::InfiniteDuration());
+// Serves until a signal comes, then drains; or until the engine fails.
+void ServeUntilSignal(const Options& options, const Engine& engine, ShutdownSignal* signal,
+                      StrataServer* server) {
+  while (!signal->Wait(1, kFailureInterval)) {
+    if (!engine.failure().ok()) return;
+  }
   spdlog::info(
       "stopping: waiting for running requests for {} ms at most; a second signal ends "
       "them",
@@ -49,8 +54,16 @@ int Pack(const Options& options) {
   return EXIT_SUCCESS;
 }
 
+int PrintPlan(const Options& options) {
+  const absl::StatusOr<std::string> plan = DryRun(options);
+  if (!plan.ok()) return Fail(kExitFailure, plan.status());
+  fmt::print("{}", *plan);
+  return EXIT_SUCCESS;
+}
+
 int Run(const Options& options, ShutdownSignal* signal) {
   SetUpLogging(options.log_level);
+  if (!options.dry_run.empty()) return PrintPlan(options);
   if (!options.save_packed.empty()) return Pack(options);
   ServerMetrics metrics;
   absl::StatusOr<std::unique_ptr<Engine>> engine = LoadEngine(options, &metrics);
@@ -68,8 +81,9 @@ int Run(const Options& options, ShutdownSignal* signal) {
              metrics_address.empty() ? "none" : metrics_address,
              (*engine)->checkpoint().config().name, (*engine)->backend_description());
   std::fflush(stdout);
-  ServeUntilSignal(options, signal, server->get());
-  return EXIT_SUCCESS;
+  ServeUntilSignal(options, **engine, signal, server->get());
+  const absl::Status failure = (*engine)->failure();
+  return failure.ok() ? EXIT_SUCCESS : Fail(kExitFailure, failure);
 }
 
 }  // namespace

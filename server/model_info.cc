@@ -44,6 +44,7 @@ v1::ModelInfo MakeModelInfo(const Serving& serving, kernels::WeightFormat weight
   info.set_max_context(serving.engine->max_context());
   info.set_dtype(kernels::NameOf(weights));
   info.set_backend(serving.engine->backend_description());
+  info.set_num_ranks(serving.engine->num_ranks());
   info.set_min_exit_layer(1);
   info.set_max_exit_layer(config.num_layers - 1);
   for (const int32_t id : config.eos_token_ids) info.add_eos_token_ids(id);

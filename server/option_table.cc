@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/planning/hardware.h"
 #include "engine/status_macros.h"
 #include "kernels/cuda/cuda_backend.h"
 
@@ -50,10 +51,14 @@ absl::Status SetDtype(const std::string& text, Options* options) {
   return absl::OkStatus();
 }
 
-absl::Status SetTensorParallel(const std::string& text, Options*) {
-  ASSIGN_OR_RETURN(const int64_t ranks, ParseInteger(text, 1, 64));
-  if (ranks == 1) return absl::OkStatus();
-  return absl::InvalidArgumentError("this build has no tensor parallelism; use 1");
+absl::Status SetRankTimeout(const std::string& text, Options* options) {
+  ASSIGN_OR_RETURN(options->engine.rank_timeout, ParseDuration(text));
+  return absl::OkStatus();
+}
+
+absl::Status SetDryRun(const std::string& text, Options* options) {
+  options->dry_run = text.empty() ? kThisMachine : text;
+  return options->dry_run == kThisMachine ? absl::OkStatus() : FindHardware(text).status();
 }
 
 absl::Status SetSpeculation(const std::string& text, Options* options) {
@@ -127,10 +132,18 @@ std::vector<OptionSpec> MakeTable() {
        SetDtype},
       {"save-packed", "OUT", "Writes a packed folder, which starts at once, instead of serving",
        String(&Options::save_packed)},
+      {"dry-run", "[MACHINE]",
+       "Prints what the model would take and give there, and ends: here, 1xA100, 8xA100, 1xH100, "
+       "8xH100, 1xH200 [here]",
+       SetDryRun},
       {"threads", "N", "Threads that compute; 0: one per core [0]",
        Integer([](Options* o) -> int& { return o->threads; }, 0, 1024)},
-      {"tensor-parallel", "N", "Shards of the model [1]", SetTensorParallel},
-      {"kv-cache-memory", "SIZE", "Memory of the KV cache, e.g. 512MiB [2GiB]", SetKvCacheMemory},
+      {"tensor-parallel", "N", "Ranks that the model is split over; they share the threads [1]",
+       Integer([](Options* o) -> int& { return o->tensor_parallel; }, 1, 64)},
+      {"rank-timeout", "TIME", "How late a rank may be before the server gives up [60s]",
+       SetRankTimeout},
+      {"kv-cache-memory", "SIZE", "Memory of the KV cache, of all ranks, e.g. 512MiB [2GiB]",
+       SetKvCacheMemory},
       {"max-batch-tokens", "N", "Rows of one pass through the model [512]",
        Integer([](Options* o) -> int& { return o->engine.max_batch_tokens; }, 1, kMany)},
       {"max-sequences", "N", "Sequences running at once [64]",

@@ -14,7 +14,7 @@ namespace strata::server {
 
 struct OptionSpec {
   std::string name;   // "max-queue": the flag --max-queue, STRATA_MAX_QUEUE, max-queue = in TOML
-  std::string value;  // of what kind, for the help: "N", "HOST:PORT"
+  std::string value;  // of what kind, for the help: "N", "HOST:PORT", "[N]" if it may be left out
   std::string help;
   std::function<absl::Status(const std::string& text, Options* options)> set;
 };

@@ -45,8 +45,10 @@ absl::StatusOr<std::optional<std::string>> ReadFlags(const std::vector<std::stri
   std::map<std::string, std::string> texts;
   std::map<std::string, CLI::Option*> flags;
   for (const OptionSpec& spec : OptionTable()) {
-    flags[spec.name] =
+    CLI::Option* flag =
         app.add_option("--" + spec.name, texts[spec.name], spec.help)->type_name(spec.value);
+    if (spec.value.front() == '[') flag->expected(0, 1);
+    flags[spec.name] = flag;
   }
   flags[kConfigOption] =
       app.add_option("--config", texts[kConfigOption], "A TOML file with further options")

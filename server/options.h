@@ -22,6 +22,9 @@ namespace strata::server {
 
 enum class DeviceKind { kCpu, kCuda };
 
+// What Options::dry_run calls the machine that the server runs on.
+inline constexpr char kThisMachine[] = "here";
+
 struct Options {
   std::string model;  // the checkpoint's folder
   HostPort listen{"127.0.0.1", 50051};
@@ -29,7 +32,8 @@ struct Options {
   std::optional<kernels::WeightFormat> weights;  // absent: the packed folder's, else bf16
   DeviceKind device = DeviceKind::kCpu;
   bool deterministic = true;  // what CudaBackendOptions says of it
-  int threads = 0;            // 0: one per core
+  int threads = 0;            // of all ranks; 0: one per core
+  int tensor_parallel = 1;    // ranks
   EngineOptions engine;
   Speculation::Mode speculation = Speculation::Mode::kAuto;
   int default_max_new_tokens = 512;  // where neither request nor generation_config.json says
@@ -37,6 +41,7 @@ struct Options {
   int max_message_bytes = 16 << 20;
   std::string accepted_license;
   std::string save_packed;  // a folder to write, instead of serving; empty: serve
+  std::string dry_run;      // a machine to plan for, instead of serving; empty: serve
   std::chrono::milliseconds drain_timeout{30'000};
   std::string port_file;  // empty: none
   std::string log_level = "info";

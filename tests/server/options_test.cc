@@ -74,7 +74,9 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
                                "--threads",
                                "3",
                                "--tensor-parallel",
-                               "1",
+                               "2",
+                               "--rank-timeout",
+                               "9s",
                                "--kv-cache-memory",
                                "5MiB",
                                "--max-batch-tokens",
@@ -114,6 +116,8 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
   EXPECT_EQ(options.weights, kernels::WeightFormat::kF32);
   EXPECT_FALSE(options.deterministic);
   EXPECT_EQ(options.threads, 3);
+  EXPECT_EQ(options.tensor_parallel, 2);
+  EXPECT_EQ(options.engine.rank_timeout, std::chrono::seconds(9));
   EXPECT_EQ(options.engine.kv_cache_bytes, 5 << 20);
   EXPECT_EQ(options.engine.max_batch_tokens, 6);
   EXPECT_EQ(options.engine.max_sequences, 7);
@@ -166,7 +170,9 @@ TEST_F(OptionsTest, SaysWhatThisBuildLacks) {
   } else {
     EXPECT_THAT(Error({"--device", "cuda"}), HasSubstr("no CUDA backend"));
   }
-  EXPECT_THAT(Error({"--tensor-parallel", "2"}), HasSubstr("no tensor parallelism"));
+  EXPECT_THAT(Error({"--tensor-parallel", "0"}), HasSubstr("--tensor-parallel"));
+  EXPECT_THAT(Error({"--tensor-parallel", "65"}), HasSubstr("--tensor-parallel"));
+  EXPECT_THAT(Error({"--rank-timeout", "soon"}), HasSubstr("--rank-timeout"));
   EXPECT_THAT(Error({"--device", "tpu"}), HasSubstr("not one of cpu, cuda"));
 }
 
