@@ -6,10 +6,12 @@
 
 #include "bench/machine.h"
 #include "bench/model_cost.h"
+#include "bench/overhead.h"
 #include "bench/quality.h"
 #include "bench/session.h"
 #include "bench/speculative.h"
 #include "bench/throughput.h"
+#include "bench/verification.h"
 #include "bench/workload.h"
 #include "engine/checkpoint/packed_file.h"
 #include "engine/engine.h"
@@ -46,6 +48,7 @@ absl::StatusOr<OpenedEngine> OpenEngine(Options& options, RoundTotals* rounds) {
     EngineOptions engine_options;
     engine_options.max_sequences = room.max_sequences;
     engine_options.max_context = room.max_context;
+    engine_options.prefix_cache = false;  // measured prompts are computed each time
     engine_options.kv_cache_bytes = room.kv_tokens / kernels::kKvBlockTokens * block_bytes;
     ASSIGN_OR_RETURN(result.engine,
                      Engine::Create(std::move(checkpoint), std::move(tokenizer), std::move(backend),
@@ -105,12 +108,20 @@ Room RoomFor(const Options& options, const ModelConfig& config) {
 
 absl::StatusOr<Report> RunBenchmarks(const Options& asked_options) {
   Options options = asked_options;
+  Report report;
+  // These do without an engine; what they took is free again before there is one.
+  if (options.groups.erase(Group::kVerification) > 0) {
+    RETURN_IF_ERROR(MeasureVerification(options, report));
+  }
+  if (options.groups.erase(Group::kOverhead) > 0) {
+    RETURN_IF_ERROR(MeasureOverhead(options, report));
+  }
+  if (options.groups.empty() && options.text.empty()) return report;
   RoundTotals rounds;
   ASSIGN_OR_RETURN(const OpenedEngine opened, OpenEngine(options, &rounds));
   Engine& engine = *opened.engine;
   const ModelCost cost(engine.checkpoint().config(), kernels::BytesPerWeight(options.weights),
                        opened.kv_bytes_per_token);
-  Report report;
   report.model = engine.checkpoint().config().name;
   report.backend = engine.backend_description();
   report.limits = MeasureLimits(options.num_threads);

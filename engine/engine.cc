@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/admission.h"
 #include "engine/draft_vocabulary.h"
 #include "engine/model/llama_model.h"
 #include "engine/model/tp_group.h"
@@ -40,6 +41,10 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
   if (options.max_queue < 0) {
     return invalid(fmt::format("max_queue: {} is negative", options.max_queue));
   }
+  if (options.max_tokens_per_minute < 0) {
+    return invalid(
+        fmt::format("max_tokens_per_minute: {} is negative", options.max_tokens_per_minute));
+  }
   if (options.max_prefill_chunk < 0) {
     return invalid(fmt::format("max_prefill_chunk: {} is negative", options.max_prefill_chunk));
   }
@@ -60,6 +65,10 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
     return invalid(
         fmt::format("draft vocabulary: {} is out of range [0, {}] for a vocabulary of {}",
                     options.draft_vocabulary_size, config.vocab_size - 1, config.vocab_size));
+  }
+  if (options.draft_distribution_bytes < 0) {
+    return invalid(
+        fmt::format("draft distribution memory: {} is negative", options.draft_distribution_bytes));
   }
   if (options.draft_vocabulary_size == 0 && !options.draft_token_counts.empty()) {
     return invalid(
@@ -121,6 +130,7 @@ class Engine::Impl {
                                              : checkpoint_->config().max_position_embeddings),
         policy_(checkpoint_->config().num_layers, options.default_exit_layer,
                 options.default_num_draft_tokens),
+        admission_({options.max_sequences, options.max_tokens_per_minute}),
         observer_(observer),
         clock_(clock != nullptr ? clock : &steady_clock_),
         ranks_(std::move(ranks)) {}
@@ -169,6 +179,7 @@ class Engine::Impl {
   const EngineOptions options_;
   const int max_context_;
   const SpeculationPolicy policy_;
+  Admission admission_;  // thread-safe
   EngineObserver* const observer_;
   const SteadyClock steady_clock_;
   const Clock* const clock_;
@@ -191,6 +202,8 @@ class Engine::Impl {
   int num_unfinished_ = 0;  // samples submitted and not ended
   EngineLoad load_;
   EngineCounters counters_;
+  int64_t steps_begun_ = 0;
+  int64_t steps_ended_ = 0;
 
   std::mutex join_mu_;
   std::thread step_thread_;  // guarded by join_mu_ after Start
@@ -218,6 +231,7 @@ absl::Status Engine::Impl::Start() {
   loop.prefix_cache = options_.prefix_cache;
   loop.max_context = max_context_;
   loop.entropy = RandomSeed();
+  loop.round = {options_.verification, options_.draft_distribution_bytes};
   loop.learnt_draft_tokens = draft_tokens.empty() ? options_.draft_vocabulary_size : 0;
   loop_ =
       std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, observer_, clock_);
@@ -270,6 +284,9 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(GenerateRequest request,
     return absl::ResourceExhaustedError(
         fmt::format("the queue is full: {} requests are running or waiting", num_unfinished_));
   }
+  ASSIGN_OR_RETURN(state->ticket,
+                   admission_.Admit(state->params.tenant, num_samples,
+                                    static_cast<int>(state->prompt.size()), state->submitted));
   num_unfinished_ += num_samples;
   state->id = next_id_++;
   inbox_.submitted.push_back(state);
@@ -313,6 +330,7 @@ std::optional<Engine::Impl::Inbox> Engine::Impl::WaitForWork() {
     work_.wait(lock, [this] { return stopping_ || !inbox_.empty(); });
   }
   if (stopping_) return std::nullopt;
+  ++steps_begun_;
   return std::exchange(inbox_, {});
 }
 
@@ -359,6 +377,7 @@ void Engine::Impl::Publish() {
   std::lock_guard lock(mu_);
   load_ = load;
   counters_ = loop_->counters();
+  steps_ended_ = steps_begun_;
   num_unfinished_ = loop_->num_unfinished();
   for (const auto& request : inbox_.submitted) {
     num_unfinished_ += request->params.sampling.num_samples;
@@ -375,7 +394,10 @@ EngineLoad Engine::Impl::GetLoad() const {
 
 EngineCounters Engine::Impl::GetCounters() const {
   std::lock_guard lock(mu_);
-  return counters_;
+  EngineCounters counters = counters_;
+  counters.steps_begun = steps_begun_;
+  counters.steps_ended = steps_ended_;
+  return counters;
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Checkpoint> checkpoint,

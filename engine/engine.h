@@ -19,6 +19,7 @@
 #include "engine/observer.h"
 #include "engine/request.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/verification.h"
 #include "kernels/backend.h"
 #include "kernels/communicator.h"
 
@@ -28,10 +29,11 @@ struct EngineOptions {
   int64_t kv_cache_bytes = int64_t{2} << 30;  // the pool's size; at least one full context must fit
   int max_batch_tokens = 512;                 // rows of one full sweep
   int max_sequences = 64;                     // running at once; a sample counts as one
-  int max_queue = 256;        // waiting beside those that run; one more: RESOURCE_EXHAUSTED
-  int max_prefill_chunk = 0;  // rows of prompts in one round, together; 0: max_batch_tokens
-  bool prefix_cache = true;   // KV of what was computed is kept for requests that begin alike
-  int max_context = 0;        // positions per sequence; 0: the checkpoint's maximum
+  int max_queue = 256;                // waiting beside those that run; one more: RESOURCE_EXHAUSTED
+  int64_t max_tokens_per_minute = 0;  // of prompts and answers, on average; 0: no limit
+  int max_prefill_chunk = 0;          // rows of prompts in one round, together; 0: max_batch_tokens
+  bool prefix_cache = true;  // KV of what was computed is kept for requests that begin alike
+  int max_context = 0;       // positions per sequence; 0: the checkpoint's maximum
   // What Speculation::Mode::kAuto resolves to.
   int default_exit_layer = 0;        // 0: from the checkpoint's depth
   int default_num_draft_tokens = 0;  // 0: from the checkpoint's depth
@@ -41,6 +43,10 @@ struct EngineOptions {
   // The file (token_count_file.h) whose most frequent tokens those are. Empty: the traffic's most
   // frequent ones, learnt; until they are, drafts are chosen among all.
   std::string draft_token_counts;
+  // How unseeded drafts are verified, and memory for the distributions that one round's were drawn
+  // from (round.h).
+  Verification verification = Verification::kBlock;
+  int64_t draft_distribution_bytes = int64_t{64} << 20;
   // How much later than another a rank of several may be.
   std::chrono::milliseconds rank_timeout{60'000};
 };
@@ -76,6 +82,10 @@ struct EngineCounters {
   int64_t prefilled_tokens = 0;  // rows of prefill chunks
   int64_t cached_tokens = 0;     // found in the prefix cache instead
   int64_t preemptions = 0;
+  // Turns of the step thread, a round each where there was something to compute. One that has begun
+  // and does not end is stuck.
+  int64_t steps_begun = 0;
+  int64_t steps_ended = 0;
 };
 
 using RequestId = uint64_t;
@@ -106,8 +116,9 @@ class Engine {
   // error it hears nothing. Errors:
   //   INVALID_ARGUMENT    a field out of range (the message begins with the field's name as in
   //                       request.h, e.g. "sampling.top_p"), unknown token id, empty prompt
-  //   OUT_OF_RANGE        the prompt leaves no room in the context, or can never fit the KV pool
-  //   RESOURCE_EXHAUSTED  the queue is full
+  //   OUT_OF_RANGE        the prompt leaves no room in the context (which the KV pool always holds)
+  //   RESOURCE_EXHAUSTED  the queue is full, or another limit is reached, the tenant's or the
+  //                       engine's; RetryDelay(status) may know when to try again
   //   UNAVAILABLE         stopping
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
 

@@ -10,8 +10,8 @@
 // its share.
 //
 // Rows. Each decoding sequence has its row. Drafts and prompts share the rest:
-// at least a quarter is the prompts' if there are any. Of theirs, half goes to
-// the prompt that was let in first, the other half to the shortest: a short
+// at least a quarter is the prompts' if there are any. Of theirs, half is kept
+// for the prompt that was let in first, the rest goes to the shortest: a short
 // prompt does not wait for long ones, nor a long one for ever. Where several
 // have to compute the same block next, one does, and the others take it over.
 //

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/admission.h"
 #include "engine/block_table.h"
 #include "engine/clock.h"
 #include "engine/kv_pool.h"
@@ -28,6 +29,7 @@ struct RequestState {
   std::vector<TokenId> prompt;
   std::vector<TokenId> eos_token_ids;  // the checkpoint's
   std::shared_ptr<TokenSink> sink;
+  Admission::Ticket ticket;
   Instant submitted;
   int unfinished_samples = 0;
 };
@@ -111,7 +113,9 @@ class Sequence {
 
   // What to send since the last call.
   bool HasDelta() const { return !delta_.token_ids.empty() || !delta_.text.empty(); }
-  Delta TakeDelta();
+  const Delta& delta() const { return delta_; }
+  // Keeps its memory, for the next one.
+  void ClearDelta();
   FinishedEvent MakeFinishedEvent(Instant now) const;
   // Text of `ids` as drafts after the current text, for display.
   std::string DraftText(std::span<const TokenId> ids) const;

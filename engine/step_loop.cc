@@ -17,7 +17,7 @@ StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenize
       clock_(clock),
       kv_pool_(model->limits().num_kv_blocks, config.prefix_cache),
       scheduler_(config.scheduler, &kv_pool_),
-      executor_(model, clock) {
+      executor_(config.round, model, clock) {
   if (config.learnt_draft_tokens == 0) return;
   const ModelConfig& model_config = model->config();
   draft_vocabulary_.emplace(model_config.vocab_size, config.learnt_draft_tokens,
@@ -78,6 +78,7 @@ void StepLoop::Abort(ActiveRequests::iterator request, const absl::Status& reaso
     if (sample) scheduler_.Remove(sample.get());
   }
   const std::shared_ptr<TokenSink> sink = request->second.state->sink;
+  request->second.state->ticket.End();
   active_.erase(request);
   if (observer_ != nullptr) observer_->OnAborted(reason);
   sink->OnDone(reason);
@@ -89,11 +90,11 @@ void StepLoop::Step() {
   if (plan.empty()) return;
   // A failing sample takes its request's other samples with it: sequences may be gone by the time
   // that results are delivered.
-  std::vector<std::pair<Sequence*, RequestId>> planned;
+  planned_.clear();
   const Instant start = clock_->Now();
   for (const PlanEntry& entry : plan.entries) {
     Start(*entry.sequence, start);
-    planned.emplace_back(entry.sequence, entry.sequence->request()->id);
+    planned_.emplace_back(entry.sequence, entry.sequence->request()->id);
   }
   RoundExecutor::Result result = executor_.Run(plan);
   result.report.cached_tokens = plan.num_cached_tokens;
@@ -107,7 +108,7 @@ void StepLoop::Step() {
     Abort(it, absl::InternalError("the model computed logits that are not finite numbers; its "
                                   "weights may be damaged"));
   }
-  for (const auto& [sequence, request_id] : planned) {
+  for (const auto& [sequence, request_id] : planned_) {
     if (active_.contains(request_id)) Deliver(sequence, now);
   }
   LearnDraftTokens();
@@ -150,7 +151,10 @@ void StepLoop::Start(Sequence& sequence, Instant now) {
   event.speculation = policy_->Resolve(request.params.speculation);
   request.sink->OnStarted(sequence.sample_index(), event);
   // An echoed prompt is there before anything is computed.
-  if (sequence.HasDelta()) request.sink->OnDelta(sequence.sample_index(), sequence.TakeDelta());
+  if (sequence.HasDelta()) {
+    request.sink->OnDelta(sequence.sample_index(), sequence.delta());
+    sequence.ClearDelta();
+  }
 }
 
 // Sends what the round has committed, and ends the sample if it is finished.
@@ -161,10 +165,12 @@ void StepLoop::Deliver(Sequence* sequence, Instant now) {
     sequence->Finish(FinishReason::kMaxTokens);
   }
   if (sequence->HasDelta()) {
-    Delta delta = sequence->TakeDelta();
+    const Delta& delta = sequence->delta();
     ReportLatency(*sequence, delta, now);
     if (draft_vocabulary_) draft_vocabulary_->Count(delta.token_ids);
-    sequence->request()->sink->OnDelta(sequence->sample_index(), std::move(delta));
+    sequence->request()->ticket.CountGenerated(static_cast<int64_t>(delta.token_ids.size()));
+    sequence->request()->sink->OnDelta(sequence->sample_index(), delta);
+    sequence->ClearDelta();
   }
   if (sequence->finish_reason()) FinishSample(sequence, now);
 }
@@ -186,6 +192,7 @@ void StepLoop::FinishSample(Sequence* sequence, Instant now) {
   const std::shared_ptr<RequestState> request = sequence->request();
   const FinishedEvent event = sequence->MakeFinishedEvent(now);
   scheduler_.Remove(sequence);
+  request->ticket.EndSample();
   if (observer_ != nullptr) observer_->OnFinished(event);
   request->sink->OnFinished(sequence->sample_index(), event);
   if (--request->unfinished_samples == 0) {

@@ -1,5 +1,6 @@
 #include "server/model_info.h"
 
+#include "server/license_gate.h"
 #include "server/version.h"
 
 namespace strata::server {
@@ -52,6 +53,7 @@ v1::ModelInfo MakeModelInfo(const Serving& serving, kernels::WeightFormat weight
   if (!checkpoint.license().id.empty()) {
     info.mutable_license()->set_id(checkpoint.license().id);
     info.mutable_license()->set_text(checkpoint.license().text);
+    info.mutable_license()->set_citation(Citation(checkpoint.license(), config.name));
   }
   *info.mutable_defaults() = ToProto(serving.defaults);
   info.set_server_version(kVersion);

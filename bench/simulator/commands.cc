@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "bench/simulator/contention.h"
 #include "bench/simulator/load_sweep.h"
 #include "bench/simulator/model_card.h"
 #include "bench/simulator/output_folder.h"
@@ -64,6 +65,8 @@ absl::StatusOr<std::string> RunCommand(const Options& options) {
       return ModelCardToText();
     case Command::kLoad:
       return SweepLoad(options);
+    case Command::kContention:
+      return ContentionToText(options.simulation);
   }
   return absl::InternalError("no such command");
 }

@@ -21,13 +21,15 @@ constexpr char kDescription[] =
     "  run         one simulation: a summary, with --output also CSV files and a chart\n"
     "  trace       prints the requests that run would simulate, for --trace\n"
     "  model-card  published speeds and speed-ups, and what the cost model says of them\n"
-    "  load        goodput of off, fixed settings and auto over requests at a time";
+    "  load        goodput of off, fixed settings and auto over requests at a time\n"
+    "  contention  unequal tenants, a long prompt, a small KV pool, against their bounds";
 
 const std::map<std::string, Command>& CommandNames() {
   static const std::map<std::string, Command> names = {{"run", Command::kRun},
                                                        {"trace", Command::kTrace},
                                                        {"model-card", Command::kModelCard},
-                                                       {"load", Command::kLoad}};
+                                                       {"load", Command::kLoad},
+                                                       {"contention", Command::kContention}};
   return names;
 }
 
@@ -76,6 +78,8 @@ void AddEngine(CLI::App& app, Texts& texts, SimulationOptions& options) {
   app.add_option("--max-queue", options.max_queue, "Waiting; more are refused")
       ->check(CLI::Range(0, 1 << 20));
   app.add_flag("!--no-prefix-cache", options.prefix_cache, "Compute shared prefixes again");
+  app.add_flag("!--no-tenants", options.tells_tenants_apart,
+               "Without fairness: all are one tenant");
   app.add_option("--speculation", texts.speculation, "Of all requests")
       ->check(CLI::IsMember(ModeNames()));
   app.add_option("--exit-layer", options.speculation.exit_layer, "With --speculation fixed");

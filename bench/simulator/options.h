@@ -17,6 +17,7 @@ enum class Command {
   kTrace,      // print the trace that run would simulate
   kModelCard,  // published speeds and speed-ups against the cost model
   kLoad,       // policies over offered load
+  kContention  // tenants, a long prompt and a small pool against their bounds
 };
 
 struct Options {

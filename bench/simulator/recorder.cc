@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "engine/fair_queue.h"
+
 namespace strata::sim {
 namespace {
 
@@ -47,6 +49,7 @@ class Recorder::Sink final : public TokenSink {
       : recorder_(recorder), index_(index), state_(state) {}
 
   void OnStarted(int, const StartedEvent& event) override {
+    --recorder_->num_waiting_[record().trace.tenant];
     record().started_s = recorder_->clock_->NowSeconds();
     record().cached_prompt_tokens = event.cached_prompt_tokens;
   }
@@ -59,7 +62,10 @@ class Recorder::Sink final : public TokenSink {
     }
     const double now = recorder_->clock_->NowSeconds();
     Interval& interval = recorder_->Now();
+    ServiceGap& services = recorder_->service_gap_;
     if (record().first_token_s < 0) {
+      services.Serve(record().trace.tenant, kPromptTokenCost * (record().trace.prompt_tokens -
+                                                                record().cached_prompt_tokens));
       record().first_token_s = now;
       interval.ttft.Add(now - record().submitted_s);
     } else {
@@ -69,6 +75,7 @@ class Recorder::Sink final : public TokenSink {
     const auto count = static_cast<int>(delta.token_ids.size());
     record().generated_tokens += count;
     recorder_->emitted_tokens_ += count;
+    services.Serve(record().trace.tenant, kOutputTokenCost * count);
     interval.tenant_tokens[record().trace.tenant] += count;
   }
 
@@ -92,7 +99,11 @@ class Recorder::Sink final : public TokenSink {
 
 Recorder::Recorder(const TokenProcess* process, const VirtualClock* clock, int num_tenants,
                    double first_interval_s)
-    : process_(process), clock_(clock), num_tenants_(num_tenants), interval_s_(first_interval_s) {}
+    : process_(process),
+      clock_(clock),
+      num_tenants_(num_tenants),
+      interval_s_(first_interval_s),
+      num_waiting_(num_tenants, 0) {}
 
 void Recorder::Add(const TraceRequest& request, double submitted_s) {
   RequestRecord record;
@@ -106,6 +117,7 @@ std::shared_ptr<TokenSink> Recorder::Submit(const TraceRequest& request,
                                             const std::vector<TokenId>& prompt,
                                             double submitted_s) {
   Add(request, submitted_s);
+  ++num_waiting_[request.tenant];
   TextState state = process_->Start();
   for (const TokenId token : prompt) state = process_->Append(state, token);
   return std::make_shared<Sink>(this, static_cast<int>(requests_.size()) - 1, state);
@@ -153,7 +165,8 @@ void Recorder::MergeIntervals() {
   interval_s_ *= 2;
 }
 
-// The round has ended now, and its tokens are sent after this.
+// The round has ended now, and its tokens are sent after this. So services are complete up to the
+// round before.
 void Recorder::OnRound(const RoundReport& report) {
   Interval& interval = Now();
   ++interval.rounds;
@@ -165,6 +178,16 @@ void Recorder::OnRound(const RoundReport& report) {
   interval.draft_row_layers += report.draft_row_layers;
   interval.decoding_rows += report.decode_rows - report.drafted_tokens;
   interval.preemptions += report.preemptions;
+  service_gap_.Note(num_tenants_ >= 2 && num_waiting_[0] > 0 && num_waiting_[1] > 0);
+}
+
+double TtftPercentile(const Recorder& recorder, int tenant, double fraction) {
+  LogHistogram ttft;
+  for (const RequestRecord& request : recorder.requests()) {
+    if (request.trace.tenant != tenant || request.first_token_s < 0) continue;
+    ttft.Add(request.first_token_s - request.submitted_s);
+  }
+  return ttft.Percentile(fraction);
 }
 
 Summary Summarize(const Recorder& recorder) {

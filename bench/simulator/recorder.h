@@ -7,12 +7,13 @@
 #include <memory>
 #include <vector>
 
-#include "bench/simulator/log_histogram.h"
+#include "bench/simulator/service_gap.h"
 #include "bench/simulator/token_process.h"
 #include "bench/simulator/trace.h"
 #include "bench/simulator/virtual_clock.h"
 #include "engine/observer.h"
 #include "engine/request.h"
+#include "figures/log_histogram.h"
 
 namespace strata::sim {
 
@@ -76,6 +77,8 @@ class Recorder final : public EngineObserver {
 
   const std::vector<RequestRecord>& requests() const { return requests_; }
   const std::vector<Interval>& intervals() const { return intervals_; }
+  // In the scheduler's own costs of tokens.
+  const ServiceGap& service_gap() const { return service_gap_; }
   // Tokens per second until the last request was submitted: with closed loops, at full load. 0 if
   // all were submitted at once.
   double SteadyTokensPerSecond() const;
@@ -104,7 +107,12 @@ class Recorder final : public EngineObserver {
   int64_t emitted_tokens_ = 0;
   int64_t emitted_at_last_submit_ = 0;
   int64_t wrong_tokens_ = 0;
+  ServiceGap service_gap_;
+  std::vector<int> num_waiting_;  // [tenants] never started so far
 };
+
+// Seconds to the first token of a tenant's requests that got one, in `fraction` of them at most.
+double TtftPercentile(const Recorder& recorder, int tenant, double fraction);
 
 // Of a whole simulation.
 struct Summary {

@@ -143,7 +143,9 @@ void Simulation::SubmitNext(Instant submitted) {
   state->params.stopping.max_new_tokens = request.output_tokens;
   state->params.stopping.ignore_eos = true;
   state->params.speculation = options_.speculation;
-  state->params.tenant.name = fmt::format("tenant-{}", request.tenant);
+  if (options_.tells_tenants_apart) {
+    state->params.tenant.name = fmt::format("tenant-{}", request.tenant);
+  }
   state->sink = recorder_.Submit(request, state->prompt, submitted_s);
   state->submitted = submitted;
   loop_->Accept(std::move(state));

@@ -32,7 +32,8 @@ struct SimulationOptions {
   SchedulerLimits scheduler{512, 256, 512};
   int max_queue = 4096;  // waiting beside scheduler.max_sequences; one more is refused
   bool prefix_cache = true;
-  int64_t kv_tokens = 0;  // 0: what fits, at most kMaxKvTokens
+  bool tells_tenants_apart = true;  // false: to the engine all are one
+  int64_t kv_tokens = 0;            // 0: what fits, at most kMaxKvTokens
   Speculation speculation;
   int concurrency = 0;  // so many clients, each with one request at a time; 0: by arrival times
   double time_noise = 0.02;

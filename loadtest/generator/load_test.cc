@@ -2,8 +2,6 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 #include <unistd.h>
 
 #include <ctime>
@@ -25,12 +23,7 @@ using Channels = std::vector<std::shared_ptr<grpc::Channel>>;
 Channels Connect(const Options& options) {
   Channels channels;
   for (int i = 0; i < options.num_connections; ++i) {
-    grpc::ChannelArguments arguments;
-    // Else channels to one address share a connection.
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    arguments.SetMaxReceiveMessageSize(-1);
-    channels.push_back(
-        grpc::CreateCustomChannel(options.server, grpc::InsecureChannelCredentials(), arguments));
+    channels.push_back(client::Connect(options.server, /*own_connection=*/true));
   }
   return channels;
 }
@@ -93,9 +86,10 @@ absl::StatusOr<LoadReport> RunLoadTest(const Options& options, const std::atomic
   const Channels channels = Connect(options);
   client::CallOptions call;
   call.timeout = options.load.call.timeout;
-  ASSIGN_OR_RETURN(const v1::ModelInfo model, client::Client(channels.front()).GetModelInfo(call));
+  ASSIGN_OR_RETURN(const v1::ModelInfo model,
+                   client::Client(channels.front(), options.server.token).GetModelInfo(call));
   LoadReport report;
-  report.server = options.server;
+  report.server = options.server.address;
   report.model = fmt::format("{}, {}", model.name(), model.backend());
   report.started = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
   report.level = options.level;

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <utility>
 
+#include "client/connect_flags.h"
 #include "client/status_macros.h"
 
 namespace strata::loadtest {
@@ -24,14 +25,11 @@ struct Flags {
   double timeout_s = 120;
   double slo_ttft_ms = 0;
   double slo_token_time_ms = 0;
-  std::string token_file;
+  client::ConnectFlags connect;
 };
 
 void AddLoadFlags(CLI::App* run, Options* options, Flags* flags) {
-  run->add_option("--server", options->server, "Where the server listens")
-      ->envname("STRATA_SERVER")
-      ->type_name("HOST:PORT")
-      ->capture_default_str();
+  flags->connect.AddTo(run);
   auto* rate = run->add_option("--rate", options->rates,
                                "Calls per second, at random times; several: a run each")
                    ->delimiter(',')
@@ -61,7 +59,6 @@ void AddLoadFlags(CLI::App* run, Options* options, Flags* flags) {
   run->add_option("--timeout", flags->timeout_s, "Deadline of a call in seconds")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  run->add_option("--token-file", flags->token_file, "File with the bearer token to send");
   run->add_option("--seed", options->seed, "Makes arrivals and requests the same again")
       ->capture_default_str();
 }
@@ -117,12 +114,8 @@ absl::Status Finish(const Flags& flags, Options& options) {
   options.level = {flags.slo_ttft_ms / 1000, flags.slo_token_time_ms / 1000};
   options.load.call.timeout =
       std::chrono::milliseconds(static_cast<int64_t>(flags.timeout_s * 1e3));
-  if (flags.token_file.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::string token, ReadFile(flags.token_file));
-  while (!token.empty() && std::isspace(static_cast<unsigned char>(token.back())) != 0) {
-    token.pop_back();
-  }
-  options.load.call.token = std::move(token);
+  ASSIGN_OR_RETURN(options.server, flags.connect.options());
+  options.load.call.token = options.server.token;
   return absl::OkStatus();
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/client.h"
 #include "loadtest/generator/load_run.h"
 #include "loadtest/generator/mix.h"
 #include "loadtest/generator/summary.h"
@@ -14,7 +15,7 @@
 namespace strata::loadtest {
 
 struct Options {
-  std::string server = "127.0.0.1:50051";
+  client::ConnectOptions server;
   LoadSettings load;
   // A run each. Of these and `trace`, exactly one is set.
   std::vector<double> rates;       // calls per second

@@ -37,8 +37,7 @@ class CallObserver {
 
 struct CallSettings {
   std::chrono::milliseconds timeout{120'000};
-  // Sent as a bearer token where it is not empty.
-  std::string token;
+  std::string token;  // says who calls; empty: nothing does
 };
 
 // Starts `call`, and returns. `record` has its index, entry and due time. Pointers must outlive the

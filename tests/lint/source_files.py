@@ -10,8 +10,8 @@ import pathlib
 
 SKIPPED_FOLDERS = {"build", ".git", ".cache", "__pycache__"}
 
-# Weights, tokenizers and reference outputs.
-DATA = ("models/", "tests/goldens/")
+# Weights, tokenizers, reference outputs, and inputs that are broken on purpose.
+DATA = ("models/", "tests/goldens/", "tests/fuzz/corpus/")
 
 
 def default_root():

@@ -35,7 +35,7 @@ class LoadTest : public testing::Test {
     finished.mutable_finished()->mutable_speculation()->set_drafted_tokens(4);
     finished.mutable_finished()->mutable_speculation()->set_accepted_tokens(3);
     service_.responses = {started, delta, delta, finished};
-    options_.server = service_.address();
+    options_.server.address = service_.address();
     options_.quiet = true;
     options_.load.max_calls = 20;
     options_.load.duration_s = 30;
@@ -114,7 +114,7 @@ TEST_F(LoadTest, StopsWithWhatItHas) {
 }
 
 TEST_F(LoadTest, SaysThatThereIsNoServer) {
-  options_.server = "127.0.0.1:1";
+  options_.server.address = "127.0.0.1:1";
   options_.concurrencies = {1};
   const auto report = RunLoadTest(options_, stop_);
   EXPECT_EQ(report.status().code(), absl::StatusCode::kUnavailable);

@@ -16,7 +16,7 @@ TEST(Options, ReadsARun) {
                                       "9", "--slo-ttft-ms", "250", "--max-new-tokens", "7"});
   ASSERT_TRUE(line.ok()) << line.status();
   const Options& options = line->options;
-  EXPECT_EQ(options.server, "h:1");
+  EXPECT_EQ(options.server.address, "h:1");
   EXPECT_EQ(options.rates, (std::vector<double>{1, 2.5}));
   EXPECT_EQ(options.load.duration_s, 9);
   EXPECT_DOUBLE_EQ(options.level.ttft_s, 0.25);

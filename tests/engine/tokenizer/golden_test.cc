@@ -12,6 +12,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/checkpoint/temporary_folder.h"
+#include "tests/engine/tokenizer/detokenize.h"
 
 namespace strata {
 namespace {
@@ -52,11 +53,11 @@ std::string Stream(const Tokenizer& tokenizer, const std::vector<TokenId>& ids,
   Detokenizer detokenizer(&tokenizer, at_text_start);
   std::string text;
   for (const TokenId id : ids) {
-    const std::string delta = detokenizer.Append(id);
+    const std::string delta = Append(detokenizer, id);
     EXPECT_TRUE(IsValidUtf8(delta));
     text += delta;
   }
-  const std::string rest = detokenizer.Flush();
+  const std::string rest = Flush(detokenizer);
   EXPECT_TRUE(IsValidUtf8(rest));
   return text + rest;
 }

@@ -1,37 +1,24 @@
-// Invariant I2 by exact enumeration: over a tiny vocabulary, all uniform
-// numbers that can make a difference are tried, so the probabilities of
-// outcomes are counts that must equal the target's exactly.
+// Invariant I2 of token-wise verification by exact enumeration over tiny vocabularies: all uniform
+// numbers that can make a difference are tried, so the probabilities of outcomes are counts that
+// must equal the target's exactly.
 
 #include "engine/verification.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <numeric>
-#include <ostream>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "tests/engine/unit/random_language.h"
+
 namespace strata {
 namespace {
-
-// Probabilities in units of 1/N, per token.
-using Weights = std::vector<int64_t>;
-
-Distribution ToDistribution(const Weights& weights) {
-  const int64_t total = std::accumulate(weights.begin(), weights.end(), int64_t{0});
-  Distribution distribution;
-  for (size_t id = 0; id < weights.size(); ++id) {
-    // Tokens without mass are left out of a truncated support.
-    if (weights[id] == 0) continue;
-    distribution.ids.push_back(static_cast<TokenId>(id));
-    distribution.probs.push_back(static_cast<double>(weights[id]) / static_cast<double>(total));
-  }
-  return distribution;
-}
 
 int64_t Power(int64_t base, int exponent) {
   int64_t power = 1;
@@ -84,16 +71,29 @@ std::vector<Weights> AllWeights(int num_tokens, int n) {
   return all;
 }
 
+struct TokenVerdict {
+  bool accepted = false;
+  TokenId token = 0;
+};
+
+TokenVerdict VerifyToken(const Distribution& target, const Proposal& proposal,
+                         UniformSource& uniforms) {
+  BlockVerifier verifier(Verification::kToken);
+  if (verifier.AddRow(target, &proposal, uniforms)) return {true, proposal.token};
+  EXPECT_EQ(verifier.num_accepted(), 0);
+  return {false, verifier.token()};
+}
+
 // Draws a draft from q and verifies it against p; the outcome must be distributed as p.
 void ExpectOutcomeIsTheTargets(const Weights& p, const Weights& q, int n) {
-  const Distribution target = ToDistribution(p), proposal = ToDistribution(q);
+  const Probabilities target(p), proposal(q);
   EnumeratedUniforms uniforms(n);
   constexpr int kMostCalls = 3;  // draft, acceptance, residual
   Weights counts(p.size(), 0);
   int64_t accepted = 0;
   do {
-    const TokenId draft = SampleFrom(proposal, uniforms.Next());
-    const Verdict verdict = VerifyDraft(target, proposal, draft, uniforms);
+    const TokenId draft = SampleFrom(proposal.view(), uniforms.Next());
+    const TokenVerdict verdict = VerifyToken(target.view(), {draft, proposal.view()}, uniforms);
     const int64_t weight = Power(uniforms.m(), kMostCalls - uniforms.num_used());
     counts[verdict.token] += weight;
     if (!verdict.accepted) continue;
@@ -110,12 +110,6 @@ void ExpectOutcomeIsTheTargets(const Weights& p, const Weights& q, int n) {
   ASSERT_EQ(accepted * n, overlap * total);
 }
 
-std::string Print(const Weights& weights) {
-  std::string text;
-  for (const int64_t weight : weights) text += std::to_string(weight) + " ";
-  return text;
-}
-
 TEST(VerifyDraft, OutcomeIsTheTargetsForAllDistributionsOfThreeTokens) {
   for (const int n : {1, 2, 3, 4}) {
     for (const Weights& p : AllWeights(3, n)) {
@@ -125,12 +119,6 @@ TEST(VerifyDraft, OutcomeIsTheTargetsForAllDistributionsOfThreeTokens) {
       }
     }
   }
-}
-
-Weights RandomWeights(std::mt19937_64& random, int num_tokens, int n) {
-  Weights weights(num_tokens, 0);
-  for (int i = 0; i < n; ++i) ++weights[random() % num_tokens];
-  return weights;
 }
 
 TEST(VerifyDraft, OutcomeIsTheTargetsForRandomDistributionsOfFourTokens) {
@@ -146,67 +134,48 @@ TEST(VerifyDraft, OutcomeIsTheTargetsForRandomDistributionsOfFourTokens) {
 
 // Distributions differ by rounding only, so nothing is left to replace the draft from.
 TEST(VerifyDraft, WhereNothingIsLeftOfTheTargetTheReplacementIsTheTargets) {
-  class Fixed final : public UniformSource {
-   public:
-    double Next() override { return first_ ? (first_ = false, 1 - 0x1p-53) : 0.4; }
-
-   private:
-    bool first_ = true;
-  };
-  const double less = 1 - 0x1p-52;
-  const Distribution target{{3, 7}, {0.5 * less, 0.5 * less}}, proposal{{3, 7}, {0.5, 0.5}};
-  Fixed uniforms;
-  const Verdict verdict = VerifyDraft(target, proposal, 7, uniforms);
+  const double more = 1 + 0x1p-52;
+  const std::vector<TokenId> ids = {3, 7};
+  const std::vector<float> weights = {0.5f, 0.5f};
+  const Distribution target{ids, weights, more}, proposal{ids, weights, 1};
+  FixedUniforms by_token({1 - 0x1p-53, 0.4});
+  const TokenVerdict verdict = VerifyToken(target, {7, proposal}, by_token);
   EXPECT_FALSE(verdict.accepted);
   EXPECT_EQ(verdict.token, 3);
+  // As a block: the first row gives a token in any case, for the last row may give none.
+  BlockVerifier block(Verification::kBlock);
+  const Proposal proposed{7, proposal};
+  FixedUniforms numbers({0.4, 1 - 0x1p-53});
+  EXPECT_TRUE(block.AddRow(target, &proposed, numbers));
+  EXPECT_FALSE(block.AddRow(target, nullptr, numbers));
+  EXPECT_EQ(block.num_accepted(), 0);
+  EXPECT_EQ(block.token(), 3);
 }
 
 // ---- Blocks ----------------------------------------------------------------------------------
-
-using Tokens = std::vector<TokenId>;
-
-// A random language over a tiny vocabulary: a distribution for each text up to a length.
-class Language {
- public:
-  Language(std::mt19937_64& random, int num_tokens, int n, int max_length) {
-    Fill(random, {}, num_tokens, n, max_length);
-  }
-  const Weights& weights(const Tokens& text) const { return weights_.at(text); }
-  const Distribution& next(const Tokens& text) const { return distributions_.at(text); }
-
- private:
-  void Fill(std::mt19937_64& random, const Tokens& text, int num_tokens, int n, int max_length) {
-    weights_[text] = RandomWeights(random, num_tokens, n);
-    distributions_[text] = ToDistribution(weights_[text]);
-    if (static_cast<int>(text.size()) == max_length) return;
-    for (TokenId id = 0; id < num_tokens; ++id) {
-      Tokens longer = text;
-      longer.push_back(id);
-      Fill(random, longer, num_tokens, n, max_length);
-    }
-  }
-
-  std::map<Tokens, Weights> weights_;
-  std::map<Tokens, Distribution> distributions_;
-};
 
 // One round, as RoundExecutor does it: drafts each token after those before it, verifies in order,
 // and adds one token of the target's own.
 Tokens EmitBlock(const Language& target, const Language& draft, int num_drafts,
                  UniformSource& uniforms) {
   Tokens drafts;
-  std::vector<Distribution> proposals;
   while (static_cast<int>(drafts.size()) < num_drafts) {
-    proposals.push_back(draft.next(drafts));
-    drafts.push_back(SampleFrom(proposals.back(), uniforms.Next()));
+    drafts.push_back(SampleFrom(draft.next(drafts), uniforms.Next()));
   }
-  Tokens emitted;
-  for (size_t i = 0; i < drafts.size(); ++i) {
-    const Verdict verdict = VerifyDraft(target.next(emitted), proposals[i], drafts[i], uniforms);
-    emitted.push_back(verdict.token);
-    if (!verdict.accepted) return emitted;
+  BlockVerifier verifier(Verification::kToken);
+  Tokens before;
+  for (bool goes_on = true; goes_on;) {
+    const Distribution p = target.next(before);
+    if (before.size() == drafts.size()) {
+      goes_on = verifier.AddRow(p, nullptr, uniforms);
+    } else {
+      const Proposal proposal{drafts[before.size()], draft.next(before)};
+      goes_on = verifier.AddRow(p, &proposal, uniforms);
+      before.push_back(proposal.token);
+    }
   }
-  emitted.push_back(SampleFrom(target.next(emitted), uniforms.Next()));
+  Tokens emitted(drafts.begin(), drafts.begin() + verifier.num_accepted());
+  emitted.push_back(verifier.token());
   return emitted;
 }
 
@@ -257,15 +226,6 @@ class BlockCounts {
   const int num_tokens_, n_, length_;
   std::map<Tokens, int64_t> counts_;
 };
-
-struct BlockCase {
-  std::string name;
-  int num_drafts = 0;
-  int num_tokens = 0;
-  int n = 0;
-  int num_languages = 0;
-};
-void PrintTo(const BlockCase& block, std::ostream* out) { *out << block.name; }
 
 class Blocks : public testing::TestWithParam<BlockCase> {};
 
