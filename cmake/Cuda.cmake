@@ -21,6 +21,8 @@ if(NOT STRATA_CUDA_TOOLCHAIN AND NOT "$ENV{STRATA_CUDA}" STREQUAL "off")
 endif()
 
 if(STRATA_CUDA_TOOLCHAIN)
+  find_path(NCCL_INCLUDE_DIR NAMES nccl.h PATHS ${STRATA_CUDA_TOOLCHAIN}/include REQUIRED)
+  find_library(NCCL_LIBRARY NAMES nccl PATHS ${STRATA_CUDA_TOOLCHAIN}/lib64 REQUIRED)
   message(STATUS "CUDA toolchain: ${STRATA_CUDA_TOOLCHAIN}")
 elseif(STRATA_CUDA)
   message(FATAL_ERROR "STRATA_CUDA needs a CUDA toolkit: run scripts/cuda_toolchain.sh, or set "

@@ -72,11 +72,13 @@ __device__ __forceinline__ void LoadKvBlock(const Kv* keys, const Kv* values, in
 
 __device__ __forceinline__ float Dot(const float* a, const float* b, int d) {
   float sum = 0;
+#pragma unroll 4
   for (int i = 0; i < d; ++i) sum = fmaf(a[i], b[i], sum);
   return sum;
 }
 __device__ __forceinline__ float Dot(const float* a, const __nv_bfloat16* b, int d) {
   float sum = 0;
+#pragma unroll 4
   for (int i = 0; i < d; i += 2) {
     const uint32_t two = *reinterpret_cast<const uint32_t*>(b + i);
     sum = fmaf(a[i], __uint_as_float(two << 16), sum);
@@ -179,6 +181,7 @@ __device__ __forceinline__ void Weigh(const Queries& queries, int begin, int d,
     if (count <= 0) continue;
     const float* scores = shared.scores + query * kTokens;
     const float before = max[i];
+#pragma unroll 4
     for (int t = 0; t < count; ++t) max[i] = fmaxf(max[i], scores[t]);
     if (token < count) shared.weights[query * kTokens + token] = expf(scores[token] - max[i]);
     if (token == 0) {
@@ -200,6 +203,7 @@ __device__ __forceinline__ void SumValues(int query, int count, int d,
   part.total *= decay;
 #pragma unroll
   for (int j = 0; j < kDims; ++j) part.sum[j] *= decay;
+#pragma unroll 2
   for (int t = 0; t < count; ++t) {
     const float weight = shared.weights[query * kTokens + t];
     const Kv* value = shared.values + t * kDims * kWarp + lane;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/backend_on_device.h"
 #include "kernels/cuda/cuda_error.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/products.h"
@@ -145,9 +146,9 @@ class ReadBuffer {
 
 class CudaBackend : public Backend {
  public:
-  explicit CudaBackend(const CudaBackendOptions& options)
+  CudaBackend(std::shared_ptr<Device> device, const CudaBackendOptions& options)
       : options_(options),
-        device_(Device::Open(options.device)),
+        device_(std::move(device)),
         products_(device_, options.deterministic),
         batch_(device_) {}
 
@@ -289,8 +290,13 @@ void CudaBackend::PagedAttention(ConstTensorView qkv, const AttentionShape& shap
 
 bool HasCudaBackend() { return true; }
 
+std::unique_ptr<Backend> cuda::CreateBackendOn(std::shared_ptr<Device> device,
+                                               const CudaBackendOptions& options) {
+  return std::make_unique<CudaBackend>(std::move(device), options);
+}
+
 std::unique_ptr<Backend> CreateCudaBackend(const CudaBackendOptions& options) {
-  return std::make_unique<CudaBackend>(options);
+  return cuda::CreateBackendOn(Device::Open(options.device), options);
 }
 
 }  // namespace strata::kernels

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
 #include "kernels/backend.h"
 #include "kernels/cuda/cuda_error.h"
@@ -87,7 +88,8 @@ Device::Device(int index) : index_(index) {
   }
   Select();
   Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
-  staging_ = std::make_unique<HostStaging>(stream_, kStagingBuffers);
+  staging_ = std::make_unique<HostStaging>(stream_, kStagingBuffers,
+                                           [this](cudaEvent_t event) { WaitFor(event); });
 }
 
 Device::~Device() {
@@ -129,6 +131,25 @@ void Device::Upload(void* device, std::span<const std::byte> host) {
   }
 }
 
-void Device::Synchronize() const { Check(cudaStreamSynchronize(stream_), "waiting for the GPU"); }
+void Device::Synchronize() const {
+  if (watch_) WatchUntil([this] { return cudaStreamQuery(stream_); });
+  Check(cudaStreamSynchronize(stream_), "waiting for the GPU");
+}
+
+void Device::WaitFor(cudaEvent_t event) const {
+  if (watch_) WatchUntil([event] { return cudaEventQuery(event); });
+  Check(cudaEventSynchronize(event), "waiting for a copy to the GPU");
+}
+
+void Device::WatchUntil(const std::function<cudaError_t()>& query) const {
+  const auto start = std::chrono::steady_clock::now();
+  cudaError_t state;
+  while ((state = query()) == cudaErrorNotReady) {
+    watch_(std::chrono::steady_clock::now() - start);
+    std::this_thread::yield();
+  }
+  Check(state, "waiting for the GPU");
+  watch_({});  // what has come to its end may have been ended
+}
 
 }  // namespace strata::kernels::cuda

@@ -5,10 +5,13 @@
 
 #include <driver_types.h>
 
+#include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "kernels/cuda/host_staging.h"
 #include "kernels/tensor.h"
@@ -46,13 +49,22 @@ class Device {
   void Upload(void* device, std::span<const std::byte> host);
   void Synchronize() const;
 
+  // Whoever waits for this device calls `watch` again and again, with the time waited so far; what
+  // it throws ends the wait. Null: none.
+  using Watch = std::function<void(std::chrono::steady_clock::duration)>;
+  void WatchWhileWaiting(Watch watch) { watch_ = std::move(watch); }
+
  private:
   explicit Device(int index);
+  void WaitFor(cudaEvent_t event) const;
+  // `query` is cudaErrorNotReady as long as there is something to wait for.
+  void WatchUntil(const std::function<cudaError_t()>& query) const;
 
   const int index_;
   std::string name_;
   int num_processors_ = 0;
   cudaStream_t stream_ = nullptr;
+  Watch watch_;
   std::unique_ptr<HostStaging> staging_;
 };
 

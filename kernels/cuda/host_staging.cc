@@ -2,12 +2,15 @@
 
 #include <cuda_runtime_api.h>
 
+#include <utility>
+
 #include "kernels/cuda/cuda_error.h"
 
 namespace strata::kernels::cuda {
 
-HostStaging::HostStaging(cudaStream_t stream, int num_buffers)
-    : stream_(stream), slots_(num_buffers) {}
+HostStaging::HostStaging(cudaStream_t stream, int num_buffers,
+                         std::function<void(cudaEvent_t)> wait)
+    : stream_(stream), wait_(std::move(wait)), slots_(num_buffers) {}
 
 HostStaging::~HostStaging() {
   for (const Slot& slot : slots_) {
@@ -23,7 +26,7 @@ void* HostStaging::Begin(size_t size) {
   if (slot.sent == nullptr) {
     Check(cudaEventCreateWithFlags(&slot.sent, cudaEventDisableTiming), "creating an event");
   }
-  Check(cudaEventSynchronize(slot.sent), "waiting for a copy to the device");
+  wait_(slot.sent);
   if (slot.size < size) {
     cudaFreeHost(slot.data);
     slot.data = nullptr;

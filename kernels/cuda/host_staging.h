@@ -6,6 +6,7 @@
 #include <driver_types.h>
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 namespace strata::kernels::cuda {
@@ -14,8 +15,8 @@ namespace strata::kernels::cuda {
 // thread. Throws DeviceError.
 class HostStaging {
  public:
-  // `stream` must outlive it.
-  HostStaging(cudaStream_t stream, int num_buffers);
+  // `stream` must outlive it. `wait` returns when an event has come.
+  HostStaging(cudaStream_t stream, int num_buffers, std::function<void(cudaEvent_t)> wait);
   ~HostStaging();
   HostStaging(const HostStaging&) = delete;
   HostStaging& operator=(const HostStaging&) = delete;
@@ -33,6 +34,7 @@ class HostStaging {
     cudaEvent_t sent = nullptr;
   };
   const cudaStream_t stream_;
+  const std::function<void(cudaEvent_t)> wait_;
   std::vector<Slot> slots_;
   size_t next_ = 0;
 };

@@ -71,6 +71,14 @@ __global__ void GateKernel(const float* x, int64_t cols, Out* out) {
   }
 }
 
+__global__ void SumRanksKernel(const float* x, int ranks, int64_t count, float* out) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= count) return;
+  float sum = x[i];
+  for (int rank = 1; rank < ranks; ++rank) sum += x[rank * count + i];
+  out[i] = sum;
+}
+
 }  // namespace
 
 void EmbedRows(cudaStream_t stream, const void* table, DType dtype, const int32_t* ids,
@@ -124,6 +132,11 @@ void GatherBytes(cudaStream_t stream, const void* src, const int32_t* indices, i
   } else {
     launch(uint8_t());
   }
+}
+
+void SumRanks(cudaStream_t stream, const float* x, int ranks, int64_t count, float* out) {
+  if (count == 0) return;
+  Launch(stream, Extent(CeilDiv(count, kThreads)), kThreads, SumRanksKernel, x, ranks, count, out);
 }
 
 void GateRows(cudaStream_t stream, const float* x, int64_t rows, int64_t cols, void* out,

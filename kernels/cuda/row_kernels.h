@@ -34,6 +34,9 @@ void GatherBytes(cudaStream_t stream, const void* src, const int32_t* indices, i
 void GateRows(cudaStream_t stream, const float* x, int64_t rows, int64_t cols, void* out,
               DType out_dtype);
 
+// out = ((x_0 + x_1) + x_2) + ...  x f32 [ranks, count], out f32 [count], no part of x
+void SumRanks(cudaStream_t stream, const float* x, int ranks, int64_t count, float* out);
+
 }  // namespace strata::kernels::cuda
 
 #endif  // STRATA_KERNELS_CUDA_ROW_KERNELS_H_

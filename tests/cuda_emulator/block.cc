@@ -8,10 +8,7 @@
 #include <utility>
 
 #include "tests/cuda_emulator/prelude.h"
-
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
+#include "tests/cuda_emulator/race_edges.h"
 
 namespace strata::cuda_emulator {
 namespace {
@@ -39,16 +36,21 @@ std::string Text(const std::source_location& where) {
   return std::string(where.file_name()) + ":" + std::to_string(where.line());
 }
 
-// Race detection: all that happened before a release happened before an acquire of the same.
-void Release([[maybe_unused]] void* at) {
-#if defined(__SANITIZE_THREAD__)
-  __tsan_release(at);
-#endif
+// Not by memset: ThreadSanitizer takes that for a write of the running thread.
+void FillWithNan(void* data, size_t size) {
+  auto* bytes = static_cast<volatile unsigned char*>(data);
+  if (!kChecksRaces) {
+    std::memset(data, 0xff, size);
+  } else {
+    for (size_t i = 0; i < size; ++i) bytes[i] = 0xff;
+  }
 }
-void Acquire([[maybe_unused]] void* at) {
-#if defined(__SANITIZE_THREAD__)
-  __tsan_acquire(at);
-#endif
+
+void* AllocateShared(size_t size) {
+  void* data = nullptr;
+  if (posix_memalign(&data, 16, size) != 0) std::abort();
+  FillWithNan(data, size);
+  return data;
 }
 
 }  // namespace
@@ -78,6 +80,8 @@ Block::~Block() {
   for (const SharedArray& array : shared_) std::free(array.data);
 }
 
+void Block::EndOfGrid() { AcquireOrder(&order_end_); }
+
 Block& Block::Current() { return *current_block; }
 
 void Block::Run(uint3 index) {
@@ -91,7 +95,15 @@ void Block::Run(uint3 index) {
     Fibers()[i]->Restart();
   }
   for (Warp& warp : warps_) warp.num_arrived = 0;
-  for (const SharedArray& array : shared_) std::memset(array.data, 0xff, array.size);
+  for (SharedArray& array : shared_) {
+    // Another block's array is another one to ThreadSanitizer only if it is allocated anew.
+    if (kChecksRaces) {
+      std::free(array.data);
+      array.data = AllocateShared(array.size);
+    } else {
+      FillWithNan(array.data, array.size);
+    }
+  }
   num_at_barrier_ = 0;
   num_exited_ = 0;
   first_exited_ = -1;
@@ -99,16 +111,16 @@ void Block::Run(uint3 index) {
   blockIdx = index;
   blockDim = launch_.block;
   gridDim = launch_.grid;
-  Release(this);
+  // Blocks are ordered with their grid, and not with each other.
+  ReleaseOrder(&order_begin_);
   Activate(order_[0]);
   Fiber::Switch(Caller(), *Fibers()[running_]);
-  Acquire(this);
   current_block = nullptr;
 }
 
 void Block::ThreadMain() {
   Fiber::Entered();
-  Acquire(current_block);
+  AcquireOrder(&current_block->order_begin_);
   current_block->launch_.kernel();
   current_block->Exit();
 }
@@ -153,7 +165,7 @@ void Block::Exit() {
   }
   threads_[self].state = State::kExited;
   if (num_exited_++ == 0) first_exited_ = self;
-  Release(this);
+  ReleaseOrder(&order_end_);
   if (num_exited_ == num_threads_) {
     Fiber::Switch(*Fibers()[self], Caller());
   } else {
@@ -172,16 +184,19 @@ void Block::Barrier(const std::source_location& where) {
          where);
   }
   barrier_ = where;
-  Release(&barrier_);
+  // Of two, since a thread may be at the next barrier before another has left this one.
+  char* const order = &barrier_order_[num_barriers_ & 1];
+  ReleaseOrder(order);
   if (++num_at_barrier_ == num_threads_) {
     num_at_barrier_ = 0;
+    ++num_barriers_;
     for (Thread& thread : threads_) thread.state = State::kRunnable;
   } else {
     threads_[running_].state = State::kAtBarrier;
     threads_[running_].where = where;
     Yield();
   }
-  Acquire(&barrier_);
+  AcquireOrder(order);
 }
 
 const std::byte* Block::Exchange(uint32_t mask, const void* data, size_t size,
@@ -207,7 +222,7 @@ const std::byte* Block::Exchange(uint32_t mask, const void* data, size_t size,
   // Of two buffers, since a thread may be in the next operation before another has read this one.
   std::byte* brought = warp.brought[warp.num_operations & 1];
   std::memcpy(brought + lane() * kMaxExchangeBytes, data, size);
-  Release(&warp);
+  ReleaseOrder(brought);
   if (++warp.num_arrived == kWarpThreads) {
     warp.num_arrived = 0;
     ++warp.num_operations;
@@ -217,7 +232,7 @@ const std::byte* Block::Exchange(uint32_t mask, const void* data, size_t size,
     threads_[self].where = where;
     Yield();
   }
-  Acquire(&warp);
+  AcquireOrder(brought);
   return brought;
 }
 
@@ -233,11 +248,8 @@ void* Block::Shared(size_t size, const std::source_location& where) {
              " bytes; 48 KiB is the limit",
          where);
   }
-  void* data = nullptr;
-  if (posix_memalign(&data, 16, size) != 0) Fail("no memory", where);
-  std::memset(data, 0xff, size);
-  shared_.push_back({where, size, data});
-  return data;
+  shared_.push_back({where, size, AllocateShared(size)});
+  return shared_.back().data;
 }
 
 void* Block::DynamicShared(const std::source_location& where) {

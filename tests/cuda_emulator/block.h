@@ -41,6 +41,8 @@ class Block {
 
   // Runs the block at `index` to its end.
   void Run(uint3 index);
+  // After the last block: what they all did has happened.
+  void EndOfGrid();
 
   // ---- For the running thread. ----
   static Block& Current();
@@ -95,6 +97,11 @@ class Block {
   int running_ = -1;
   int num_at_barrier_ = 0;
   std::source_location barrier_;
+  int64_t num_barriers_ = 0;
+  // Addresses for race_edges.h.
+  char barrier_order_[2] = {};
+  char order_begin_ = 0;
+  char order_end_ = 0;
   int num_exited_ = 0;
   int first_exited_ = -1;
   uint3 index_{};

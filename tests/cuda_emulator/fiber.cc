@@ -10,7 +10,7 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
-#elif defined(__SANITIZE_THREAD__)
+#elif defined(STRATA_RACE_CHECK)
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -62,7 +62,7 @@ Fiber::Fiber() {
   pthread_attr_getstack(&attributes, &bottom, &stack_bytes_);
   pthread_attr_destroy(&attributes);
   stack_bottom_ = bottom;
-#if defined(__SANITIZE_THREAD__)
+#if defined(STRATA_RACE_CHECK)
   sanitizer_state_ = __tsan_get_current_fiber();
 #endif
 }
@@ -73,7 +73,7 @@ Fiber::Fiber(void (*entry)()) : entry_(entry), stack_bytes_(kStackBytes) {
   if (mapping_ == MAP_FAILED) Die("no memory for a thread's stack");
   mprotect(mapping_, kGuardBytes, PROT_NONE);
   stack_bottom_ = static_cast<char*>(mapping_) + kGuardBytes;
-#if defined(__SANITIZE_THREAD__)
+#if defined(STRATA_RACE_CHECK)
   sanitizer_state_ = __tsan_create_fiber(0);
 #endif
   Restart();
@@ -81,7 +81,7 @@ Fiber::Fiber(void (*entry)()) : entry_(entry), stack_bytes_(kStackBytes) {
 
 Fiber::~Fiber() {
   if (mapping_ == nullptr) return;
-#if defined(__SANITIZE_THREAD__)
+#if defined(STRATA_RACE_CHECK)
   __tsan_destroy_fiber(sanitizer_state_);
 #endif
   munmap(mapping_, kStackBytes + kGuardBytes);
@@ -104,7 +104,7 @@ void Fiber::Restart() {
 void Fiber::Switch(Fiber& from, Fiber& to) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(&from.sanitizer_state_, to.stack_bottom_, to.stack_bytes_);
-#elif defined(__SANITIZE_THREAD__)
+#elif defined(STRATA_RACE_CHECK)
   // Other fibers' writes are no news: only barriers order them.
   __tsan_switch_to_fiber(to.sanitizer_state_, __tsan_switch_to_fiber_no_sync);
 #endif

@@ -68,6 +68,7 @@ void RunGrid(const Block::Launch& launch, const Settings& run, uint64_t seed) {
     const auto z = static_cast<unsigned>(id / grid.x / grid.y);
     block.Run({x, y, z});
   }
+  block.EndOfGrid();
 }
 
 cudaError_t CheckConfiguration(const cudaLaunchConfig_t& config, const void* function) {
@@ -302,6 +303,13 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return cudaSuccess;
 }
 
+// Asking is the time in which a lazy stream works.
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  FromHandle(stream).Advance();
+  return FromHandle(stream).num_done() == FromHandle(stream).num_added() ? cudaSuccess
+                                                                         : cudaErrorNotReady;
+}
+
 // What the stream still has to do is done, as CUDA promises.
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   FromHandle(stream).Drain();
@@ -328,6 +336,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
   auto* event = reinterpret_cast<Event*>(handle);
   if (event->stream != nullptr) event->stream->Drain(event->position);
   return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t handle) {
+  auto* event = reinterpret_cast<Event*>(handle);
+  if (event->stream == nullptr) return cudaSuccess;
+  event->stream->Advance(event->position);
+  return event->stream->num_done() >= event->position ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t handle) {

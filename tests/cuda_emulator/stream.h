@@ -25,7 +25,12 @@ class Stream {
 
   // Does the work now, or later, or puts it into the graph that is being captured.
   void Add(Work work);
-  // Does all work, or the first `count` ever added.
+  // The same for what has to wait for other threads: done when it returns true.
+  void AddUntilDone(std::function<bool()> work);
+  // Does all work, or the first `count` ever added: what can be done without waiting, or, to drain
+  // it, all of that.
+  void Advance() { Advance(num_added_); }
+  void Advance(int64_t count);
   void Drain() { Drain(num_added_); }
   void Drain(int64_t count);
   int64_t num_added() const { return num_added_; }
@@ -37,7 +42,7 @@ class Stream {
 
  private:
   const bool lazy_;
-  std::deque<Work> waiting_;
+  std::deque<std::function<bool()>> waiting_;
   int64_t num_added_ = 0;
   Graph* captured_ = nullptr;
 };

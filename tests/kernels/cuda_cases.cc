@@ -1,23 +1,14 @@
-// The cases of the CUDA backend, on an emulated GPU: streams are lazy, and each number of threads
-// is an order of execution.
+// The cases of the CUDA backend, on emulated GPUs or on real ones.
 
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/cuda_backend.h"
-#include "tests/cuda_emulator/emulator.h"
 #include "tests/kernels/backend_case.h"
+#include "tests/kernels/execution_order.h"
 
 namespace strata::kernels {
 
-using cuda_emulator::Schedule;
-
 std::unique_ptr<Backend> BackendCase::Create(int num_threads) const {
-  cuda_emulator::Settings settings;
-  settings.schedule = num_threads == 1   ? Schedule::kForward
-                      : num_threads == 2 ? Schedule::kReverse
-                                         : Schedule::kRandom;
-  settings.seed = static_cast<uint64_t>(num_threads);
-  settings.lazy_streams = true;
-  cuda_emulator::Configure(settings);
+  ChooseExecutionOrder(num_threads);
   return CreateCudaBackend({weights, /*device=*/0, /*deterministic=*/true});
 }
 
