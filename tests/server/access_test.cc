@@ -34,9 +34,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string Hex(const TokenHash& hash) {
-  return fmt::format("{:02x}", fmt::join(hash, ""));
-}
+std::string Hex(const TokenHash& hash) { return fmt::format("{:02x}", fmt::join(hash, "")); }
 
 class Access : public ::testing::Test {
  protected:
