@@ -65,6 +65,10 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
         fmt::format("draft vocabulary: {} is out of range [0, {}] for a vocabulary of {}",
                     options.draft_vocabulary_size, config.vocab_size - 1, config.vocab_size));
   }
+  if (options.draft_distribution_bytes < 0) {
+    return invalid(
+        fmt::format("draft distribution memory: {} is negative", options.draft_distribution_bytes));
+  }
   if (options.draft_vocabulary_size == 0 && !options.draft_token_counts.empty()) {
     return invalid(
         fmt::format("draft token counts: {} has no use without the size of a draft vocabulary",
@@ -211,6 +215,7 @@ absl::Status Engine::Impl::Start() {
       options_.max_prefill_chunk > 0 ? options_.max_prefill_chunk : options_.max_batch_tokens;
   loop.max_context = max_context_;
   loop.entropy = RandomSeed();
+  loop.round = {options_.verification, options_.draft_distribution_bytes};
   loop.learnt_draft_tokens = draft_tokens.empty() ? options_.draft_vocabulary_size : 0;
   loop_ =
       std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, observer_, clock_);

@@ -17,6 +17,7 @@
 #include "engine/observer.h"
 #include "engine/request.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/verification.h"
 #include "kernels/backend.h"
 
 namespace strata {
@@ -37,6 +38,10 @@ struct EngineOptions {
   // The file (token_count_file.h) whose most frequent tokens those are. Empty: the traffic's most
   // frequent ones, learnt; until they are, drafts are chosen among all.
   std::string draft_token_counts;
+  // How unseeded drafts are verified, and memory for the distributions that one round's were drawn
+  // from (round.h).
+  Verification verification = Verification::kBlock;
+  int64_t draft_distribution_bytes = int64_t{64} << 20;
 };
 
 struct EngineLoad {

@@ -75,7 +75,9 @@ class Sequence {
 
   // What to send since the last call.
   bool HasDelta() const { return !delta_.token_ids.empty() || !delta_.text.empty(); }
-  Delta TakeDelta();
+  const Delta& delta() const { return delta_; }
+  // Keeps its memory, for the next one.
+  void ClearDelta();
   FinishedEvent MakeFinishedEvent(Instant now) const;
   // Text of `ids` as drafts after the current text, for display.
   std::string DraftText(std::span<const TokenId> ids) const;

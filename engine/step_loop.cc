@@ -17,7 +17,7 @@ StepLoop::StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tok
       clock_(clock),
       kv_blocks_(model->limits().num_kv_blocks),
       scheduler_(config.scheduler, &kv_blocks_),
-      executor_(model, &kv_blocks_, clock) {
+      executor_(config.round, model, &kv_blocks_, clock) {
   if (config.learnt_draft_tokens == 0) return;
   const ModelConfig& model_config = model->config();
   draft_vocabulary_.emplace(model_config.vocab_size, config.learnt_draft_tokens,
@@ -89,11 +89,11 @@ void StepLoop::Step() {
   if (plan.empty()) return;
   // A failing sample takes its request's other samples with it: sequences may be gone by the time
   // that results are delivered.
-  std::vector<std::pair<Sequence*, RequestId>> planned;
+  planned_.clear();
   const Instant start = clock_->Now();
   for (const PlanEntry& entry : plan.entries) {
     Start(*entry.sequence, start);
-    planned.emplace_back(entry.sequence, entry.sequence->request()->id);
+    planned_.emplace_back(entry.sequence, entry.sequence->request()->id);
   }
   const RoundExecutor::Result result = executor_.Run(plan);
   const Instant now = clock_->Now();
@@ -105,7 +105,7 @@ void StepLoop::Step() {
     Abort(it, absl::InternalError("the model computed logits that are not finite numbers; its "
                                   "weights may be damaged"));
   }
-  for (const auto& [sequence, request_id] : planned) {
+  for (const auto& [sequence, request_id] : planned_) {
     if (active_.contains(request_id)) Deliver(sequence, now);
   }
   LearnDraftTokens();
@@ -147,7 +147,10 @@ void StepLoop::Start(Sequence& sequence, Instant now) {
   event.speculation = policy_->Resolve(request.params.speculation);
   request.sink->OnStarted(sequence.sample_index(), event);
   // An echoed prompt is there before anything is computed.
-  if (sequence.HasDelta()) request.sink->OnDelta(sequence.sample_index(), sequence.TakeDelta());
+  if (sequence.HasDelta()) {
+    request.sink->OnDelta(sequence.sample_index(), sequence.delta());
+    sequence.ClearDelta();
+  }
 }
 
 // Sends what the round has committed, and ends the sample if it is finished.
@@ -158,10 +161,11 @@ void StepLoop::Deliver(Sequence* sequence, Instant now) {
     sequence->Finish(FinishReason::kMaxTokens);
   }
   if (sequence->HasDelta()) {
-    Delta delta = sequence->TakeDelta();
+    const Delta& delta = sequence->delta();
     ReportLatency(*sequence, delta, now);
     if (draft_vocabulary_) draft_vocabulary_->Count(delta.token_ids);
-    sequence->request()->sink->OnDelta(sequence->sample_index(), std::move(delta));
+    sequence->request()->sink->OnDelta(sequence->sample_index(), delta);
+    sequence->ClearDelta();
   }
   if (sequence->finish_reason()) FinishSample(sequence, now);
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,7 @@ class StepLoop {
     SchedulerLimits scheduler;
     int max_context = 0;
     uint64_t entropy = 0;  // of unseeded sampling
+    RoundOptions round;
     // Drafts are chosen among that many tokens, learnt from the traffic. 0: among all, or those of
     // SetDraftTokens.
     int learnt_draft_tokens = 0;
@@ -84,6 +86,7 @@ class StepLoop {
   std::optional<DraftVocabulary> draft_vocabulary_;  // absent: nothing is learnt
   std::optional<Head> draft_head_;                   // absent: the model's own
   ActiveRequests active_;
+  std::vector<std::pair<Sequence*, RequestId>> planned_;  // of the current round
   uint64_t num_sequences_made_ = 0;
   EngineCounters counters_;
   RateMeter emitted_, drafted_, accepted_;
