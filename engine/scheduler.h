@@ -51,6 +51,7 @@ class Scheduler {
   // gives back its blocks and will be computed again.
   StepPlan Plan();
 
+  const std::vector<Sequence*>& running() const { return running_; }
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
 

@@ -105,6 +105,7 @@ void AcceptanceModel::Learn(Sampler::Mode mode, int exit_layer, int index, int p
   }
   exit.before[position][kAny].Add(accepted, weight, kCellMemory);
   if (previous != kAny) exit.before[position][previous].Add(accepted, weight, kCellMemory);
+  if (confidence == kAny) return;
   exit.after[position][confidence].Add(accepted, weight, kCellMemory);
   exit.after[kNumPositions][confidence].Add(accepted, weight, kCellMemory);
 }

@@ -51,7 +51,8 @@ class AcceptanceModel {
   double AfterDraft(Sampler::Mode mode, int exit_layer, int index, int confidence) const;
 
   // A draft whose predecessors were accepted was accepted itself (1), or not (0), or would have
-  // been with some probability. `weight` says how many such drafts that is worth.
+  // been with some probability; its confidence may be kAny. `weight` says how many such drafts that
+  // is worth.
   void Learn(Sampler::Mode mode, int exit_layer, int index, int previous, int confidence,
              double accepted, double weight);
 

@@ -408,9 +408,11 @@ std::span<const DraftController::Probe> DraftController::ChooseProbes() {
   return probes_;
 }
 
-void DraftController::Probed(const Probe& probe, double confidence, double accepted) {
+void DraftController::Probed(const Probe& probe, std::optional<double> confidence,
+                             double accepted) {
   Learn(*probe.row, probe.exit_layer, 0, AcceptanceModel::kAny,
-        AcceptanceModel::ConfidenceClass(confidence), accepted);
+        confidence ? AcceptanceModel::ConfidenceClass(*confidence) : AcceptanceModel::kAny,
+        accepted);
 }
 
 void DraftController::End(const Outcome& outcome) {
@@ -419,6 +421,8 @@ void DraftController::End(const Outcome& outcome) {
   report_.predicted_seconds = costs_.Seconds(draft_work_) + costs_.Seconds(work_);
   costs_.Observe(work_, outcome.sweep_seconds);
   if (!drafted_.empty()) costs_.Observe(draft_work_, outcome.draft_seconds);
+  report_.step_time_error = costs_.error();
+  report_.calibration_error = acceptance_.calibration_error();
   const double seconds = outcome.draft_seconds + outcome.sweep_seconds;
   // What probes may take must last: a surplus of the past is not spent all at once.
   probe_budget_seconds_ =

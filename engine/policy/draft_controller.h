@@ -17,28 +17,19 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/policy/acceptance_model.h"
 #include "engine/policy/cost_model.h"
+#include "engine/policy/draft_report.h"
 #include "engine/policy/draft_row.h"
 #include "engine/policy/row_depths.h"
 #include "engine/policy/tenant_factors.h"
 
 namespace strata {
-
-// Why automatic rows draft, or do not.
-enum class DraftDecision : uint8_t {
-  kNone,  // no automatic row decodes
-  kDraft,
-  kLoad,        // a row alone would draft; so many together would lose by it
-  kAcceptance,  // too few drafts would be accepted even for one row alone
-  kLatency,     // the ceiling of inter-token latency leaves no time
-  kCap,         // nobody may draft: by the server's cap, the requests', or their ends
-};
-inline constexpr int kNumDraftDecisions = 6;
 
 struct DraftControllerConfig {
   int num_layers = 0;
@@ -91,9 +82,9 @@ class DraftController {
   // What became of a row's drafts, of which the first num_accepted were committed. `finished`: the
   // sample ended, so that drafts after those were not refused.
   void Verified(DraftRow& row, std::span<const float> confidences, int num_accepted, bool finished);
-  // confidence: of the draft there. accepted: its probability to be accepted, 0 or 1 where it is
-  // certain.
-  void Probed(const Probe& probe, double confidence, double accepted);
+  // confidence: of the draft there, if one was chosen. accepted: its probability to be accepted, 0
+  // or 1 if it was.
+  void Probed(const Probe& probe, std::optional<double> confidence, double accepted);
 
   struct Outcome {
     double draft_seconds = 0;  // of all micro-steps
@@ -103,17 +94,7 @@ class DraftController {
   };
   void End(const Outcome& outcome);
 
-  // ---- For metrics
-  struct Report {
-    DraftDecision decision = DraftDecision::kNone;
-    int exit_layer = 0;            // of automatic rows that name none
-    int micro_steps = 0;           // planned
-    double price = 0;              // tokens per second
-    double predicted_seconds = 0;  // of the round as it went, without probes
-  };
-  const Report& report() const { return report_; }  // of the last round
-  double step_time_error() const { return costs_.error(); }
-  double calibration_error() const { return acceptance_.calibration_error(); }
+  const DraftReport& report() const { return report_; }  // of the last round
 
   // What it has learnt, to be saved and restored. Restore between rounds.
   const CostModel& costs() const { return costs_; }
@@ -180,7 +161,7 @@ class DraftController {
   double head_share_ = 1;
 
   // ---- Of the round; vectors keep their memory
-  Report report_;
+  DraftReport report_;
   double promised_rate_ = 0;  // tokens per second by the best plan
   SweepRows sweep_;
   RowDepths step_;                     // rows of the next micro-step

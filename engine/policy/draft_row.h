@@ -11,6 +11,8 @@
 
 namespace strata {
 
+class Sequence;
+
 // Its owner keeps it from round to round.
 struct DraftRow {
   enum class Kind : uint8_t {
@@ -20,6 +22,7 @@ struct DraftRow {
   };
 
   // ---- Constant
+  const Sequence* sequence = nullptr;  // the owner's; not looked at
   Kind kind = Kind::kOff;
   Sampler::Mode mode = Sampler::Mode::kGreedy;
   int most_drafts = 0;           // kAuto: 0 means as many as the server allows
