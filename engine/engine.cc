@@ -221,6 +221,7 @@ absl::Status Engine::Impl::Start() {
   loop.scheduler.max_sequences = options_.max_sequences;
   loop.scheduler.max_prefill_chunk =
       options_.max_prefill_chunk > 0 ? options_.max_prefill_chunk : options_.max_batch_tokens;
+  loop.prefix_cache = options_.prefix_cache;
   loop.max_context = max_context_;
   loop.entropy = RandomSeed();
   loop.round = {options_.verification, options_.draft_distribution_bytes};

@@ -29,7 +29,8 @@ struct EngineOptions {
   int max_batch_tokens = 512;                 // rows of one full sweep
   int max_sequences = 64;                     // running at once; a sample counts as one
   int max_queue = 256;        // waiting beside those that run; one more: RESOURCE_EXHAUSTED
-  int max_prefill_chunk = 0;  // rows of one prompt in one round; 0: max_batch_tokens
+  int max_prefill_chunk = 0;  // rows of prompts in one round, together; 0: max_batch_tokens
+  bool prefix_cache = true;   // KV of what was computed is kept for requests that begin alike
   int max_context = 0;        // positions per sequence; 0: the checkpoint's maximum
   // What Speculation::Mode::kFixed means where nobody says; kAuto may choose the exit layer too.
   int default_exit_layer = 0;              // 0: from the checkpoint's depth
@@ -74,6 +75,7 @@ struct EngineCounters {
   int64_t accepted_tokens = 0;
   int64_t emitted_tokens = 0;
   int64_t prefilled_tokens = 0;  // rows of prefill chunks
+  int64_t cached_tokens = 0;     // found in the prefix cache instead
   int64_t preemptions = 0;
   int64_t probes = 0;  // of the head_rows, those that asked other exits for kAuto's sake
 };

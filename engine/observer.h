@@ -22,7 +22,8 @@ struct RoundReport {
   int64_t draft_row_layers = 0;  // (row, layer) pairs that the micro-steps computed
   int num_sequences = 0;
   int prefill_rows = 0;
-  int decode_rows = 0;  // rows of the sweep that are no prefill
+  int cached_tokens = 0;  // positions taken over from the prefix cache, not computed
+  int decode_rows = 0;    // rows of the sweep that are no prefill
   int drafted_tokens = 0;
   int accepted_tokens = 0;
   int emitted_tokens = 0;

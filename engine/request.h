@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "engine/clock.h"
+#include "engine/tenant.h"
 #include "engine/tokenizer/tokenizer.h"
 
 namespace strata {
@@ -69,6 +70,7 @@ struct GenerateRequest {
   StoppingCriteria stopping;
   Speculation speculation;
   OutputOptions output;
+  Tenant tenant;
   // Work not done by then is dropped with DEADLINE_EXCEEDED.
   std::optional<Instant> deadline;
 };

@@ -26,11 +26,8 @@ void CountDraftRound(int num_drafts, Sequence& sequence) {
 
 }  // namespace
 
-RoundExecutor::RoundExecutor(const RoundOptions& options, LlamaModel* model, BlockPool* kv_blocks,
-                             const Clock* clock)
-    : options_(options),
-      model_(model),
-      kv_blocks_(kv_blocks),
+RoundExecutor::RoundExecutor(const RoundOptions& options, LlamaModel* model, const Clock* clock)
+    : model_(model),
       clock_(clock),
       exit_rows_(model->limits().max_exit_rows),
       probes_(model, &exit_rows_, clock),
@@ -397,7 +394,6 @@ void RoundExecutor::Finish(Work& work, RoundReport& report) {
   const int num_swept = work.first_position + work.num_rows + work.num_drafts;
   sequence.set_num_computed(std::min(num_swept, static_cast<int>(sequence.tokens().size()) - 1));
   if (work.num_drafts > 0) {
-    sequence.TruncateKv(sequence.num_computed(), *kv_blocks_);
     CountDraftRound(work.num_drafts, sequence);
     if (drafting_policy_ != nullptr) {
       drafting_policy_->OnVerified(

@@ -39,16 +39,16 @@ struct RoundOptions {
 // but for what log-probabilities, penalties and displayed drafts need.
 class RoundExecutor {
  public:
-  // All must outlive the executor. `clock` is for the report only.
-  RoundExecutor(const RoundOptions& options, LlamaModel* model, BlockPool* kv_blocks,
-                const Clock* clock);
+  // Both must outlive the executor. `clock` is for the report only.
+  RoundExecutor(const RoundOptions& options, LlamaModel* model, const Clock* clock);
 
   struct Result {
     RoundReport report;
     // Requests whose logits were not finite: the weights or the kernels are broken.
     std::vector<uint64_t> failed;
   };
-  // Runs the plan and commits tokens to its sequences. Sends only drafts to
+  // Runs the plan and commits tokens to its sequences; blocks of rejected drafts are left for
+  // Scheduler::EndRound to take back. Sends only drafts to
   // sinks; the caller sends what was committed.
   // Throws kernels::DeviceError.
   Result Run(const StepPlan& plan);
@@ -138,9 +138,7 @@ class RoundExecutor {
   void Commit(Work& work);
   void Finish(Work& work, RoundReport& report);
 
-  const RoundOptions options_;
   LlamaModel* const model_;
-  BlockPool* const kv_blocks_;
   const Clock* const clock_;
   BlockPool exit_rows_;
   ExitProbes probes_;

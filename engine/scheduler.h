@@ -1,14 +1,37 @@
 // Continuous batching: which sequences run in the next round, and with how
 // many rows. Pure bookkeeping over queues and the block pool: no tensors, no
 // clock, so a simulation can drive it.
+//
+// Places. Waiting sequences are let in in the order of FairQueue, where there is
+// a place and blocks for all their pending positions; prefixes that KvPool
+// knows are taken over, not computed. A sequence that does not fit holds up
+// those behind it, so a large one is not overtaken for ever. It may take the
+// place of running ones of a lower priority, or of a tenant that has more than
+// its share.
+//
+// Rows. Each decoding sequence has its row. Drafts and prompts share the rest:
+// at least a quarter is the prompts' if there are any. Of theirs, half is kept
+// for the prompt that was let in first, the rest goes to the shortest: a short
+// prompt does not wait for long ones, nor a long one for ever. Where several
+// have to compute the same block next, one does, and the others take it over.
+//
+// Blocks. Where a decoding sequence wants one and none is to be had, sequences
+// lose their place: those of the lowest priority first, the newest first. They
+// wait before their tenant's others, and are computed again but for what the
+// prefix cache still has. The first in rank always runs on, so all work gets
+// done. A sequence that has lost its place n times comes back only where 2^n
+// blocks (or all that it can still want) are to spare for it and for each that
+// runs. So between two changes of a higher priority's making, it loses its
+// place for want of blocks at most MostEvictions(blocks of its context) times.
 
 #ifndef STRATA_ENGINE_SCHEDULER_H_
 #define STRATA_ENGINE_SCHEDULER_H_
 
-#include <deque>
+#include <cstdint>
 #include <vector>
 
-#include "engine/block_pool.h"
+#include "engine/fair_queue.h"
+#include "engine/kv_pool.h"
 #include "engine/sequence.h"
 
 namespace strata {
@@ -16,7 +39,7 @@ namespace strata {
 struct SchedulerLimits {
   int max_batch_tokens = 512;   // rows of one full sweep; at least max_sequences
   int max_sequences = 64;       // running at once
-  int max_prefill_chunk = 512;  // rows of one sequence's prefill in one round
+  int max_prefill_chunk = 512;  // rows of prompts in one round, all together
 };
 
 struct PlanEntry {
@@ -30,45 +53,68 @@ struct PlanEntry {
 // One round. KV blocks for all its positions are allocated already.
 struct StepPlan {
   std::vector<PlanEntry> entries;  // decoding sequences first
-  int num_preempted = 0;
+  int num_preempted = 0;           // sequences that lost their place
+  int num_cached_tokens = 0;       // positions taken over from the prefix cache
   bool empty() const { return entries.empty(); }
 };
 
-// Used from one thread at a time. Does not own the sequences.
+// Used from one thread at a time. Does not own the sequences. Planning allocates no memory once
+// its buffers have grown to the number of sequences.
 class Scheduler {
  public:
-  // `kv_blocks` must outlive the scheduler and be able to hold any one sequence.
-  Scheduler(const SchedulerLimits& limits, BlockPool* kv_blocks)
-      : limits_(limits), kv_blocks_(kv_blocks) {}
+  // `kv_pool` must outlive the scheduler and be able to hold any one sequence.
+  Scheduler(const SchedulerLimits& limits, KvPool* kv_pool);
 
-  void Add(Sequence* sequence) { waiting_.push_back(sequence); }
-  // Forgets a sequence, wherever it is, and gives back its blocks.
+  // How often one sequence loses its place for want of blocks, at most.
+  static int MostEvictions(int most_blocks);
+  // How often to a tenant with less than its share, at most.
+  static constexpr int kMostDisplacements = 4;
+
+  void Add(Sequence* sequence);
+  // Forgets a sequence, wherever it is, and gives back its blocks. Not between Plan and EndRound.
   void Remove(Sequence* sequence);
 
-  // Decoding sequences come first, each with its row and as many drafts as
-  // rows and blocks allow; then prefill chunks, oldest first; then waiting sequences are admitted.
-  // Where blocks run out, drafts shrink first; then the newest running sequence is preempted: it
-  // gives back its blocks and will be computed again.
-  StepPlan Plan();
+  // The next round, which stays valid until the next call.
+  const StepPlan& Plan();
+  // Call once the planned round has run: each sequence knows its new tokens and num_computed.
+  // Gives back blocks of rejected drafts, offers full ones to others, and counts the service.
+  void EndRound();
 
   const std::vector<Sequence*>& running() const { return running_; }
   int num_running() const { return static_cast<int>(running_.size()); }
-  int num_waiting() const { return static_cast<int>(waiting_.size()); }
+  int num_waiting() const { return queue_.num_waiting(); }
+  const FairQueue& queue() const { return queue_; }
 
  private:
-  void PlanDecodes(StepPlan& plan, int& rows_left);
-  void PlanPrefills(StepPlan& plan, int& rows_left);
-  void AdmitWaiting(StepPlan& plan, int& rows_left);
-  void PlanPrefill(Sequence* sequence, StepPlan& plan, int& rows_left);
-  // Makes `num_positions` of `sequence` writable, at the cost of newer
-  // sequences. False if `sequence` itself had to go.
-  bool MakeRoom(Sequence* sequence, int num_positions, StepPlan& plan);
-  void PreemptNewest(StepPlan& plan);
+  void AdmitWaiting();
+  bool TryAdmit(Sequence* sequence);
+  bool Fits(const Sequence& sequence) const;
+  Sequence* VictimFor(const Sequence& sequence) const;
+  void Preempt(Sequence* sequence);
+  void InsertRunning(Sequence* sequence);
+
+  void PlanDecodes();
+  bool MakeRoom(Sequence* sequence, int num_positions);
+  void PlanPrefills();
+  // Plans at most `most_rows` of a prompt. Returns how many.
+  int PlanPrefill(Sequence* sequence, int most_rows);
+
+  // Blocks that nobody has a claim to.
+  int num_spare_blocks() const { return kv_pool_->num_available() - num_promised_; }
+  void Grow(Sequence* sequence, int num_rows);
 
   const SchedulerLimits limits_;
-  BlockPool* const kv_blocks_;
-  std::deque<Sequence*> waiting_;   // front: next; preempted ones return to the front
-  std::vector<Sequence*> running_;  // oldest admission first
+  KvPool* const kv_pool_;
+  FairQueue queue_;
+  std::vector<Sequence*> running_;  // by rank: priority, then admission
+  uint64_t num_admitted_ = 0;
+
+  // Of the round being planned, kept to reuse their memory.
+  StepPlan plan_;
+  int rows_left_ = 0;
+  int num_promised_ = 0;  // available blocks that running prompts will need
+  std::vector<Sequence*> prefills_;
+  std::vector<uint64_t> computed_blocks_;  // hashes of the blocks that planned prompts compute next
 };
 
 }  // namespace strata

@@ -1,12 +1,9 @@
 #include "engine/sequence.h"
 
 #include <algorithm>
-#include <cstddef>
 #include <utility>
 
 namespace strata {
-
-using kernels::kKvBlockTokens;
 
 Sequence::Sequence(std::shared_ptr<RequestState> request, int sample_index,
                    const Tokenizer* tokenizer, int max_tokens, uint64_t rng_key)
@@ -38,27 +35,27 @@ int Sequence::num_pending() const {
   const int wanted = request_->params.stopping.max_new_tokens == 0
                          ? static_cast<int>(tokens_.size()) - 1
                          : static_cast<int>(tokens_.size());
-  return wanted - num_computed_;
+  return wanted - num_computed();
 }
 
-int Sequence::NumBlocksMissing(int num_positions) const {
-  const int needed = (num_positions + kKvBlockTokens - 1) / kKvBlockTokens;
-  return std::max(0, needed - static_cast<int>(block_table_.size()));
+int Sequence::MostBlocksMissing() const {
+  return kv_.NumBlocksMissing(static_cast<int>(tokens_.size()) + std::max(0, num_tokens_left()));
 }
 
-void Sequence::GrowKv(int num_positions, BlockPool& pool) {
-  for (int missing = NumBlocksMissing(num_positions); missing > 0; --missing) {
-    block_table_.push_back(pool.Allocate());
+int Sequence::MostAdoptable() const {
+  const int most = num_computed() + num_pending() - 1;
+  // Log-probabilities of the prompt that are still to be reported need the rows before them.
+  const bool reports =
+      request_->params.output.prompt_logprobs && next_prompt_logprob < num_prompt_tokens();
+  return reports ? std::min(most, next_prompt_logprob - 1) : most;
+}
+
+int Sequence::AdoptPrefix(KvPool& pool) {
+  // Once for all that it may become: no allocation in the rounds that follow.
+  if (kv_.blocks().empty()) {
+    kv_.Reserve(static_cast<int>(tokens_.size()) + std::max(0, num_tokens_left()));
   }
-}
-
-void Sequence::TruncateKv(int num_positions, BlockPool& pool) {
-  const size_t needed = static_cast<size_t>((num_positions + kKvBlockTokens - 1) / kKvBlockTokens);
-  while (block_table_.size() > needed) {
-    pool.Free(block_table_.back());
-    block_table_.pop_back();
-  }
-  num_computed_ = std::min(num_computed_, num_positions);
+  return kv_.Adopt(tokens_, MostAdoptable(), pool);
 }
 
 bool Sequence::IsStop(TokenId id) const {

@@ -10,8 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/block_pool.h"
+#include "engine/block_table.h"
 #include "engine/clock.h"
+#include "engine/kv_pool.h"
 #include "engine/policy/draft_row.h"
 #include "engine/random.h"
 #include "engine/request.h"
@@ -30,6 +31,24 @@ struct RequestState {
   std::shared_ptr<TokenSink> sink;
   Instant submitted;
   int unfinished_samples = 0;
+};
+
+class Sequence;
+struct TenantAccount;
+
+// What the scheduler and its queue keep of a sequence; nobody else changes it.
+struct SchedulingState {
+  TenantAccount* account = nullptr;  // null: not with a scheduler
+  bool running = false;
+  uint64_t arrival = 0;    // position in the order of arrival
+  uint64_t admission = 0;  // position in the order of (re)admission
+  // Neighbours in the tenant's line.
+  Sequence* ahead = nullptr;
+  Sequence* behind = nullptr;
+  int num_charged = 0;  // tokens that the tenant was charged for
+  // How often it lost its place for want of blocks, and to a tenant with less than its share.
+  int num_evictions = 0;
+  int num_displacements = 0;
 };
 
 // Invariant between rounds: positions [0, num_computed) have keys and values
@@ -51,18 +70,35 @@ class Sequence {
   int num_tokens_left() const;
 
   // ---- Keys and values
-  int num_computed() const { return num_computed_; }
+  int num_computed() const { return kv_.num_computed(); }
   // Committed positions whose full-depth KV the next sampled token needs.
   int num_pending() const;
   bool decoding() const { return num_pending() == 1 && num_generated() > 0; }
-  void set_num_computed(int num_computed) { num_computed_ = num_computed; }
-  const std::vector<int32_t>& block_table() const { return block_table_; }
+  void set_num_computed(int num_computed) { kv_.set_num_computed(num_computed); }
+  const std::vector<int32_t>& block_table() const { return kv_.blocks(); }
   // Blocks to allocate before positions [0, num_positions) can be written.
-  int NumBlocksMissing(int num_positions) const;
-  // REQUIRES: enough free blocks.
-  void GrowKv(int num_positions, BlockPool& pool);
+  int NumBlocksMissing(int num_positions) const { return kv_.NumBlocksMissing(num_positions); }
+  // ... before all that is pending can be.
+  int NumBlocksMissing() const { return kv_.NumBlocksMissing(num_computed() + num_pending()); }
+  // Blocks that it may still want until it ends.
+  int MostBlocksMissing() const;
+  // REQUIRES: enough available blocks.
+  void GrowKv(int num_positions, KvPool& pool) { kv_.Grow(num_positions, pool); }
   // Gives back blocks beyond those of positions [0, num_positions).
-  void TruncateKv(int num_positions, BlockPool& pool);
+  void TruncateKv(int num_positions, KvPool& pool) { kv_.Truncate(num_positions, pool); }
+
+  // What its prefixes begin with: see KvPool::Root. Set before it has blocks.
+  void set_prefix_root(PrefixId root) { kv_.set_root(root); }
+  // Takes over what the prefix cache has of its pending positions, but the last one: somebody has
+  // to compute the next token's logits. Returns how many positions it was spared.
+  int AdoptPrefix(KvPool& pool);
+  // Offers blocks that have become full to others.
+  void PublishPrefix(KvPool& pool) { kv_.Publish(tokens_, pool); }
+  // Equal for two sequences that have to compute the same block next; absent: it could not be
+  // adopted.
+  std::optional<uint64_t> NextBlockHash(const KvPool& pool) const {
+    return kv_.NextBlockHash(tokens_, MostAdoptable(), pool);
+  }
 
   // ---- Tokens
   Sampler& sampler() { return sampler_; }
@@ -89,6 +125,8 @@ class Sequence {
   int num_draft_tokens = 0;             // the most that it may draft
   std::unique_ptr<DraftRow> draft_row;  // by which that is decided, if it is
 
+  SchedulingState scheduling;
+
   // ---- For the caller's statistics
   SpeculationStats stats;
   bool started = false;  // OnStarted has been sent
@@ -99,6 +137,7 @@ class Sequence {
   int next_prompt_logprob = 1;
 
  private:
+  int MostAdoptable() const;
   void CommitEcho();
   void CheckFinished(TokenId id);
 
@@ -107,8 +146,7 @@ class Sequence {
   const Tokenizer* const tokenizer_;
   const int max_tokens_;
   std::vector<TokenId> tokens_;
-  int num_computed_ = 0;
-  std::vector<int32_t> block_table_;
+  BlockTable kv_;
   Sampler sampler_;
   CounterRng rng_;
   TextStream text_;

@@ -16,9 +16,9 @@ StepLoop::StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tok
       policy_(policy),
       observer_(observer),
       clock_(clock),
-      kv_blocks_(model->limits().num_kv_blocks),
-      scheduler_(config.scheduler, &kv_blocks_),
-      executor_(config.round, model, &kv_blocks_, clock),
+      kv_pool_(model->limits().num_kv_blocks, config.prefix_cache),
+      scheduler_(config.scheduler, &kv_pool_),
+      executor_(config.round, model, clock),
       drafting_(config.drafting, costs) {
   executor_.set_drafting_policy(&drafting_);
   if (config.learnt_draft_tokens == 0) return;
@@ -93,7 +93,7 @@ void StepLoop::Abort(ActiveRequests::iterator request, const absl::Status& reaso
 void StepLoop::Step() {
   ExpireRequests();
   drafting_.BeforePlan(scheduler_.running());
-  const StepPlan plan = scheduler_.Plan();
+  const StepPlan& plan = scheduler_.Plan();
   if (plan.empty()) return;
   drafting_.AfterPlan(plan, draft_head_share());
   // A failing sample takes its request's other samples with it: sequences may be gone by the time
@@ -106,6 +106,8 @@ void StepLoop::Step() {
   }
   RoundExecutor::Result result = executor_.Run(plan);
   drafting_.AfterRound(result.report);
+  result.report.cached_tokens = plan.num_cached_tokens;
+  scheduler_.EndRound();
   const Instant now = clock_->Now();
   Count(result.report, now);
   for (const RequestId id : result.failed) {
@@ -153,6 +155,7 @@ void StepLoop::Start(Sequence& sequence, Instant now) {
   const RequestState& request = *sequence.request();
   StartedEvent event;
   event.prompt_tokens = sequence.num_prompt_tokens();
+  event.cached_prompt_tokens = sequence.num_computed();
   event.seed = request.params.sampling.seed;
   event.speculation = policy_->Resolve(request.params.speculation);
   request.sink->OnStarted(sequence.sample_index(), event);
@@ -217,6 +220,7 @@ void StepLoop::Count(const RoundReport& report, Instant now) {
   counters_.accepted_tokens += report.accepted_tokens;
   counters_.emitted_tokens += report.emitted_tokens;
   counters_.prefilled_tokens += report.prefill_rows;
+  counters_.cached_tokens += report.cached_tokens;
   counters_.preemptions += report.preemptions;
   counters_.probes += report.num_probes;
   emitted_.Add(now, report.emitted_tokens);
@@ -230,8 +234,9 @@ EngineLoad StepLoop::MakeLoad() {
   EngineLoad load;
   load.running_requests = scheduler_.num_running();
   load.queued_requests = scheduler_.num_waiting();
-  load.kv_blocks_total = kv_blocks_.num_blocks();
-  load.kv_blocks_used = kv_blocks_.num_used();
+  load.kv_blocks_total = kv_pool_.num_blocks();
+  load.kv_blocks_used = kv_pool_.num_used();
+  load.kv_blocks_cached = kv_pool_.num_cached();
   load.exit_cache_rows_used = executor_.exit_rows_used();
   load.tokens_per_second = emitted_.Sum(now) / RateMeter::kWindowSeconds;
   const double drafted = drafted_.Sum(now);

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/block_pool.h"
 #include "engine/clock.h"
 #include "engine/draft_vocabulary.h"
 #include "engine/engine.h"
+#include "engine/kv_pool.h"
 #include "engine/model/llama_model.h"
 #include "engine/observer.h"
 #include "engine/policy/auto_drafting.h"
@@ -32,6 +32,7 @@ class StepLoop {
   struct Config {
     SchedulerLimits scheduler;
     int max_context = 0;
+    bool prefix_cache = true;
     uint64_t entropy = 0;  // of unseeded sampling
     RoundOptions round;
     // Drafts are chosen among that many tokens, learnt from the traffic. 0: among all, or those of
@@ -86,7 +87,7 @@ class StepLoop {
   EngineObserver* const observer_;
   const Clock* const clock_;
 
-  BlockPool kv_blocks_;
+  KvPool kv_pool_;
   Scheduler scheduler_;
   RoundExecutor executor_;
   AutoDrafting drafting_;
