@@ -6,10 +6,12 @@
 
 #include "bench/machine.h"
 #include "bench/model_cost.h"
+#include "bench/overhead.h"
 #include "bench/quality.h"
 #include "bench/session.h"
 #include "bench/speculative.h"
 #include "bench/throughput.h"
+#include "bench/verification.h"
 #include "bench/workload.h"
 #include "engine/checkpoint/packed_file.h"
 #include "engine/engine.h"
@@ -105,12 +107,20 @@ Room RoomFor(const Options& options, const ModelConfig& config) {
 
 absl::StatusOr<Report> RunBenchmarks(const Options& asked_options) {
   Options options = asked_options;
+  Report report;
+  // These do without an engine; what they took is free again before there is one.
+  if (options.groups.erase(Group::kVerification) > 0) {
+    RETURN_IF_ERROR(MeasureVerification(options, report));
+  }
+  if (options.groups.erase(Group::kOverhead) > 0) {
+    RETURN_IF_ERROR(MeasureOverhead(options, report));
+  }
+  if (options.groups.empty() && options.text.empty()) return report;
   RoundTotals rounds;
   ASSIGN_OR_RETURN(const OpenedEngine opened, OpenEngine(options, &rounds));
   Engine& engine = *opened.engine;
   const ModelCost cost(engine.checkpoint().config(), kernels::BytesPerWeight(options.weights),
                        opened.kv_bytes_per_token);
-  Report report;
   report.model = engine.checkpoint().config().name;
   report.backend = engine.backend_description();
   report.limits = MeasureLimits(options.num_threads);

@@ -8,9 +8,10 @@ namespace {
 
 const std::map<std::string, Group>& GroupNames() {
   static const std::map<std::string, Group> names = {
-      {"start-up", Group::kStartUp}, {"prefill", Group::kPrefill},
-      {"decode", Group::kDecode},    {"context", Group::kContext},
-      {"memory", Group::kMemory},    {"speculative", Group::kSpeculative}};
+      {"start-up", Group::kStartUp},  {"prefill", Group::kPrefill},
+      {"decode", Group::kDecode},     {"context", Group::kContext},
+      {"memory", Group::kMemory},     {"speculative", Group::kSpeculative},
+      {"overhead", Group::kOverhead}, {"verification", Group::kVerification}};
   return names;
 }
 
@@ -22,10 +23,13 @@ constexpr char kDescription[] =
     "  decode       sequences decoded at once, by their number\n"
     "  context      one sequence decoded behind a prompt, by its length; long ones take long\n"
     "  speculative  the grid of exit layers and draft lengths, and the server's auto\n"
-    "  memory       what the process holds in the end";
+    "  memory       what the process holds in the end\n"
+    "and, only where asked for:\n"
+    "  verification drafts accepted of a sampled text's, verified together and one by one\n"
+    "  overhead     a round's time with a backend that computes nothing";
 
 void AddWork(CLI::App& app, Options& options, std::vector<std::string>& groups) {
-  app.add_option("--only", groups, "Groups to measure, separated by commas; none: all")
+  app.add_option("--only", groups, "Groups to measure, separated by commas; none: the first six")
       ->delimiter(',')
       ->check(CLI::IsMember(GroupNames()));
   app.add_option("--tokens", options.decode_tokens, "Tokens generated per sequence")

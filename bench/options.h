@@ -14,7 +14,17 @@
 namespace strata::bench {
 
 // What --only chooses from, in the order in which they run.
-enum class Group { kStartUp, kPrefill, kDecode, kContext, kSpeculative, kMemory };
+enum class Group {
+  kStartUp,
+  kPrefill,
+  kDecode,
+  kContext,
+  kSpeculative,
+  kMemory,
+  // Only where asked for.
+  kVerification,
+  kOverhead
+};
 
 struct Options {
   std::string model;

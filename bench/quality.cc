@@ -21,7 +21,7 @@ constexpr int kMaxWindows = 16;
 class ScoreSink final : public TokenSink {
  public:
   void OnStarted(int, const StartedEvent&) override {}
-  void OnDelta(int, Delta) override {}
+  void OnDelta(int, const Delta&) override {}
   void OnDraft(int, DraftEvent) override {}
   void OnPromptLogprobs(int, std::vector<TokenLogprobs> logprobs) override {
     for (const TokenLogprobs& token : logprobs) sum_ += token.logprob;

@@ -15,7 +15,7 @@ namespace {
 class TimingSink final : public TokenSink {
  public:
   void OnStarted(int, const StartedEvent&) override {}
-  void OnDelta(int, Delta delta) override {
+  void OnDelta(int, const Delta& delta) override {
     const Instant now = std::chrono::steady_clock::now();
     std::lock_guard lock(mu_);
     if (arrivals_.empty() || !delta.token_ids.empty()) {

@@ -14,6 +14,7 @@
 
 #include "engine/draft_vocabulary.h"
 #include "engine/model/llama_model.h"
+#include "engine/policy/cost_profiler.h"
 #include "engine/request_validation.h"
 #include "engine/speculation_policy.h"
 #include "engine/status_macros.h"
@@ -27,6 +28,8 @@ namespace {
 // Rows whose logits are computed at once: bounds the logits buffer where many
 // rows need them, e.g. 32 rows of a 128k vocabulary are 16 MiB.
 constexpr int kMaxLogitRows = 32;
+// (Row, exit) pairs that one round may probe.
+constexpr int kMaxProbes = 16;
 
 absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config) {
   const auto invalid = [](std::string message) {
@@ -60,10 +63,18 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
     return invalid(fmt::format("draft tokens: {} is out of range [0, {}]",
                                options.default_num_draft_tokens, kMaxDraftTokens));
   }
+  if (options.max_draft_tokens < 0 || options.max_draft_tokens > kMaxDraftTokens) {
+    return invalid(fmt::format("max draft tokens: {} is out of range [0, {}]",
+                               options.max_draft_tokens, kMaxDraftTokens));
+  }
   if (options.draft_vocabulary_size < 0 || options.draft_vocabulary_size >= config.vocab_size) {
     return invalid(
         fmt::format("draft vocabulary: {} is out of range [0, {}] for a vocabulary of {}",
                     options.draft_vocabulary_size, config.vocab_size - 1, config.vocab_size));
+  }
+  if (options.draft_distribution_bytes < 0) {
+    return invalid(
+        fmt::format("draft distribution memory: {} is negative", options.draft_distribution_bytes));
   }
   if (options.draft_vocabulary_size == 0 && !options.draft_token_counts.empty()) {
     return invalid(
@@ -120,8 +131,9 @@ class Engine::Impl {
         options_(options),
         max_context_(options.max_context > 0 ? options.max_context
                                              : checkpoint_->config().max_position_embeddings),
-        policy_(checkpoint_->config().num_layers, options.default_exit_layer,
-                options.default_num_draft_tokens),
+        policy_(checkpoint_->config().num_layers,
+                {options.default_exit_layer, options.default_num_draft_tokens,
+                 options.max_draft_tokens}),
         observer_(observer),
         clock_(clock != nullptr ? clock : &steady_clock_) {}
 
@@ -198,7 +210,7 @@ absl::Status Engine::Impl::Start() {
   ASSIGN_OR_RETURN(std::vector<TokenId> draft_tokens, FirstDraftTokens(options_, config));
   ModelLimits limits;
   limits.max_rows = options_.max_batch_tokens;
-  limits.max_exit_rows = options_.max_batch_tokens;
+  limits.max_exit_rows = options_.max_batch_tokens + kMaxProbes;
   limits.max_logit_rows = kMaxLogitRows;
   limits.max_context = max_context_;
   limits.num_kv_blocks = num_blocks;
@@ -212,9 +224,17 @@ absl::Status Engine::Impl::Start() {
   loop.prefix_cache = options_.prefix_cache;
   loop.max_context = max_context_;
   loop.entropy = RandomSeed();
+  loop.round = {options_.verification, options_.draft_distribution_bytes};
   loop.learnt_draft_tokens = draft_tokens.empty() ? options_.draft_vocabulary_size : 0;
-  loop_ =
-      std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, observer_, clock_);
+  loop.drafting.num_layers = config.num_layers;
+  loop.drafting.exit_layers = policy_.exit_layers();
+  loop.drafting.most_drafts = options_.max_draft_tokens;
+  loop.drafting.latency_ceiling_seconds =
+      std::chrono::duration<double>(options_.max_inter_token_latency).count();
+  loop.drafting.most_probes = kMaxProbes;
+  const CostProfile costs = ProfileCosts(*model_, *clock_, options_.cost_profile_time);
+  loop_ = std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, costs,
+                                     observer_, clock_);
   if (!draft_tokens.empty()) RETURN_IF_ERROR(loop_->SetDraftTokens(std::move(draft_tokens)));
   load_ = loop_->MakeLoad();
   step_thread_ = std::thread([this] { RunStepThread(); });
@@ -388,11 +408,7 @@ EngineCounters Engine::GetCounters() const { return impl_->GetCounters(); }
 const Checkpoint& Engine::checkpoint() const { return impl_->checkpoint(); }
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
 int Engine::max_context() const { return impl_->max_context(); }
-Speculation Engine::auto_speculation() const {
-  Speculation automatic;
-  automatic.mode = Speculation::Mode::kAuto;
-  return impl_->policy().Resolve(automatic);
-}
+Speculation Engine::default_fixed_speculation() const { return impl_->policy().default_fixed(); }
 std::string Engine::backend_description() const { return impl_->backend().Description(); }
 
 }  // namespace strata

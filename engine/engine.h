@@ -6,6 +6,7 @@
 #ifndef STRATA_ENGINE_ENGINE_H_
 #define STRATA_ENGINE_ENGINE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -16,7 +17,9 @@
 #include "engine/clock.h"
 #include "engine/observer.h"
 #include "engine/request.h"
+#include "engine/request_validation.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/verification.h"
 #include "kernels/backend.h"
 
 namespace strata {
@@ -29,15 +32,25 @@ struct EngineOptions {
   int max_prefill_chunk = 0;  // rows of prompts in one round, together; 0: max_batch_tokens
   bool prefix_cache = true;   // KV of what was computed is kept for requests that begin alike
   int max_context = 0;        // positions per sequence; 0: the checkpoint's maximum
-  // What Speculation::Mode::kAuto resolves to.
-  int default_exit_layer = 0;        // 0: from the checkpoint's depth
-  int default_num_draft_tokens = 0;  // 0: from the checkpoint's depth
+  // What Speculation::Mode::kFixed means where nobody says; kAuto may choose the exit layer too.
+  int default_exit_layer = 0;              // 0: from the checkpoint's depth
+  int default_num_draft_tokens = 0;        // 0: from the checkpoint's depth
+  int max_draft_tokens = kMaxDraftTokens;  // of any sequence in any round; 0: nobody drafts
+  // Rounds that are predicted to take longer do not draft, or draft more, for kAuto. Zero: no
+  // limit.
+  std::chrono::milliseconds max_inter_token_latency{0};
+  // How long the start may take to measure what passes through the model cost.
+  std::chrono::milliseconds cost_profile_time{500};
   // Drafts are chosen among that many tokens only, which makes them cheaper, and a little worse:
   // draft_vocabulary.h. 0: among all.
   int draft_vocabulary_size = 0;
   // The file (token_count_file.h) whose most frequent tokens those are. Empty: the traffic's most
   // frequent ones, learnt; until they are, drafts are chosen among all.
   std::string draft_token_counts;
+  // How unseeded drafts are verified, and memory for the distributions that one round's were drawn
+  // from (round.h).
+  Verification verification = Verification::kBlock;
+  int64_t draft_distribution_bytes = int64_t{64} << 20;
 };
 
 struct EngineLoad {
@@ -64,6 +77,7 @@ struct EngineCounters {
   int64_t prefilled_tokens = 0;  // rows of prefill chunks
   int64_t cached_tokens = 0;     // found in the prefix cache instead
   int64_t preemptions = 0;
+  int64_t probes = 0;  // of the head_rows, those that asked other exits for kAuto's sake
 };
 
 using RequestId = uint64_t;
@@ -108,8 +122,8 @@ class Engine {
   const Checkpoint& checkpoint() const;
   const Tokenizer& tokenizer() const;
   int max_context() const;
-  // What Speculation::Mode::kAuto resolves to.
-  Speculation auto_speculation() const;
+  // What Speculation::Mode::kFixed means where nobody says.
+  Speculation default_fixed_speculation() const;
   std::string backend_description() const;
 
  private:

@@ -154,7 +154,8 @@ class TokenSink {
  public:
   virtual ~TokenSink() = default;
   virtual void OnStarted(int sample_index, const StartedEvent& event) = 0;
-  virtual void OnDelta(int sample_index, Delta delta) = 0;
+  // The delta lives as long as the call.
+  virtual void OnDelta(int sample_index, const Delta& delta) = 0;
   // Only where OutputOptions::stream_drafts is set.
   virtual void OnDraft(int sample_index, DraftEvent event) = 0;
   // Where OutputOptions::prompt_logprobs is set; may come in several parts, in order of position.

@@ -4,15 +4,13 @@
 #include <cstddef>
 #include <utility>
 
-#include "engine/softmax.h"
-#include "engine/verification.h"
-
 namespace strata {
 namespace {
 
-void CountDraftRound(const Sequence& sequence, size_t num_drafts, SpeculationStats& stats) {
-  stats.drafted_tokens += static_cast<int>(num_drafts);
-  if (stats.accepted_per_position.size() < num_drafts) {
+void CountDraftRound(int num_drafts, Sequence& sequence) {
+  SpeculationStats& stats = sequence.stats;
+  stats.drafted_tokens += num_drafts;
+  if (stats.accepted_per_position.size() < static_cast<size_t>(num_drafts)) {
     stats.accepted_per_position.resize(num_drafts, 0);
   }
   auto& by_exit = stats.rounds_per_exit_layer;
@@ -28,11 +26,21 @@ void CountDraftRound(const Sequence& sequence, size_t num_drafts, SpeculationSta
 
 }  // namespace
 
-RoundExecutor::RoundExecutor(Model* model, const Clock* clock)
+RoundExecutor::RoundExecutor(const RoundOptions& options, Model* model, const Clock* clock)
     : model_(model),
       clock_(clock),
       exit_rows_(model->limits().max_exit_rows),
-      draft_head_(&model->head()) {}
+      probes_(model, &exit_rows_, clock),
+      draft_head_(&model->head()),
+      proposals_(options.proposal_bytes),
+      verifier_(options.verification) {}
+
+void RoundExecutor::DraftSlots::Resize(size_t size) {
+  ids.resize(size);
+  confidences.resize(size);
+  proposals.resize(size);
+  exit_cache_rows.resize(size);
+}
 
 RoundExecutor::Result RoundExecutor::Run(const StepPlan& plan) {
   Result result;
@@ -46,15 +54,19 @@ RoundExecutor::Result RoundExecutor::Run(const StepPlan& plan) {
   SendDrafts();
   Sweep(report);
   const Instant swept = clock_->Now();
-  Verify(report);
+  probes_.Propose(*draft_head_);
+  Verify();
   for (Work& work : works_) {
     Finish(work, report);
     if (work.failed) result.failed.push_back(work.sequence->request()->id);
   }
+  report.num_probes = probes_.num_probes();
+  probes_.End(drafting_policy_);
   const Instant end = clock_->Now();
   report.draft_time = drafted - start;
   report.sweep_time = swept - drafted;
-  report.verify_time = end - swept;
+  report.probe_time = probes_.time();
+  report.verify_time = end - swept - report.probe_time;
   report.total_time = end - start;
   report.num_sequences = static_cast<int>(works_.size());
   report.preemptions = plan.num_preempted;
@@ -63,16 +75,22 @@ RoundExecutor::Result RoundExecutor::Run(const StepPlan& plan) {
 
 void RoundExecutor::Begin(const StepPlan& plan) {
   works_.clear();
+  int num_slots = 0;
   for (const PlanEntry& entry : plan.entries) {
-    Work work;
+    Work& work = works_.emplace_back();
     work.sequence = entry.sequence;
-    work.index = static_cast<int32_t>(works_.size());
+    work.index = static_cast<int32_t>(works_.size()) - 1;
     work.first_position = entry.sequence->num_computed();
     work.num_rows = entry.num_rows;
     work.max_drafts = entry.num_draft_tokens;
+    work.first_slot = num_slots;
     work.drafting = entry.num_draft_tokens > 0;
-    works_.push_back(std::move(work));
+    num_slots += entry.num_draft_tokens;
   }
+  slots_.Resize(num_slots);
+  proposals_.Clear();
+  probes_.Begin(drafting_policy_ != nullptr ? drafting_policy_->ChooseProbes()
+                                            : std::span<const WantedProbe>());
   FillBlockTables();
 }
 
@@ -82,7 +100,7 @@ void RoundExecutor::FillBlockTables() {
     longest = std::max(longest, work.sequence->block_table().size());
   }
   batch_.max_blocks_per_sequence = static_cast<int>(longest);
-  batch_.block_tables.assign(works_.size() * longest, 0);
+  batch_.block_tables.resize(works_.size() * longest);
   for (const Work& work : works_) {
     std::copy(work.sequence->block_table().begin(), work.sequence->block_table().end(),
               batch_.block_tables.begin() + static_cast<ptrdiff_t>(work.index * longest));
@@ -90,127 +108,158 @@ void RoundExecutor::FillBlockTables() {
 }
 
 void RoundExecutor::Draft(RoundReport& report) {
-  std::vector<Work*> active;
-  for (Work& work : works_) {
-    if (work.drafting) active.push_back(&work);
-  }
-  // The rows of any layer are a prefix if those with the last exit come first.
-  std::stable_sort(active.begin(), active.end(), [](const Work* a, const Work* b) {
-    return a->sequence->exit_layer > b->sequence->exit_layer;
-  });
-  while (!active.empty()) {
-    DraftMicroStep(active);
+  SortByExit();
+  active_ = by_exit_;
+  while (!active_.empty()) {
+    DraftMicroStep();
     ++report.draft_micro_steps;
-    std::erase_if(active, [](const Work* work) { return !work->drafting; });
+    std::erase_if(active_, [](const Work* work) { return !work->drafting; });
+    ReviewDrafts(report.draft_micro_steps);
   }
   // Drafts were pushed for the penalties of the drafts after them; they are not committed.
   for (Work& work : works_) {
-    for (const TokenId id : work.drafts) work.sequence->sampler().Pop(id);
+    for (const TokenId id : Drafts(work)) work.sequence->sampler().Pop(id);
   }
 }
 
-void RoundExecutor::DraftMicroStep(const std::vector<Work*>& active) {
-  batch_.rows.clear();
+// The rows of any layer are a prefix if those with the last exit come first.
+void RoundExecutor::SortByExit() {
+  by_exit_.clear();
+  for (Work& work : works_) {
+    if (work.drafting) by_exit_.push_back(&work);
+  }
+  std::sort(by_exit_.begin(), by_exit_.end(), [](const Work* a, const Work* b) {
+    const int exit_a = a->sequence->exit_layer, exit_b = b->sequence->exit_layer;
+    return exit_a != exit_b ? exit_a > exit_b : a->index < b->index;
+  });
+}
+
+void RoundExecutor::DraftMicroStep() {
+  batch_.Clear();
   row_indices_.clear();
-  for (Work* work : active) {
+  for (Work* work : active_) {
     const Sequence& sequence = *work->sequence;
-    work->exit_rows.push_back(exit_rows_.Allocate());
+    if (work->num_drafts == 0) TapProbes(*work, {0, sequence.exit_layer});
+    const int32_t exit_cache_row = exit_rows_.Allocate();
+    slots_.exit_cache_rows[work->first_slot + work->num_exit_rows++] = exit_cache_row;
     row_indices_.push_back(static_cast<int32_t>(batch_.rows.size()));
-    batch_.rows.push_back({work->drafts.empty() ? sequence.tokens().back() : work->drafts.back(),
-                           work->first_position + static_cast<int>(work->drafts.size()),
+    batch_.rows.push_back({work->num_drafts == 0 ? sequence.tokens().back() : Drafts(*work).back(),
+                           work->first_position + work->num_drafts,
                            work->index,
                            {0, sequence.exit_layer},
-                           work->exit_rows.back()});
+                           exit_cache_row});
   }
   model_->Forward(batch_);
-  ForEachLogits(row_indices_, *draft_head_,
-                [&](size_t i, std::span<const float> logits) { DraftToken(*active[i], logits); });
+  ForEachLogits(*draft_head_,
+                [&](size_t i, const Logits& logits) { DraftToken(*active_[i], logits); });
 }
 
-void RoundExecutor::DraftToken(Work& work, std::span<const float> logits) {
-  Sequence& sequence = *work.sequence;
+void RoundExecutor::DraftToken(Work& work, const Logits& logits) {
   // The sweep fails the request; nothing is drafted on broken logits.
-  if (!AllFinite(logits)) {
+  work.failed = !logits.scan.finite;
+  TokenId id;
+  if (work.failed || !ChooseDraft(work, logits, &id)) {
     work.drafting = false;
-    work.failed = true;
     return;
   }
-  Sampler& sampler = sequence.sampler();
-  TokenId id;
-  if (sampler.mode() == Sampler::Mode::kUnseeded) {
-    work.proposals.push_back(sampler.Warp(logits, draft_head_->token_ids));
-    id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
-  } else {
-    const int64_t position = work.first_position + static_cast<int64_t>(work.drafts.size()) + 1;
-    id = sampler.Choose(logits, position, draft_head_->token_ids);
+  const int slot = work.first_slot + work.num_drafts++;
+  slots_.ids[slot] = id;
+  if (drafting_policy_ != nullptr) slots_.confidences[slot] = ProbabilityOf(id, logits);
+  work.sequence->sampler().Push(id);
+  work.drafting = work.num_drafts < work.max_drafts && !work.sequence->IsStop(id);
+}
+
+bool RoundExecutor::ChooseDraft(Work& work, const Logits& logits, TokenId* id) {
+  const Sampler& sampler = work.sequence->sampler();
+  if (sampler.mode() != Sampler::Mode::kUnseeded) {
+    *id = sampler.Choose(logits, work.first_position + work.num_drafts + 1, scratch_);
+    return true;
   }
-  sampler.Push(id);
-  work.drafts.push_back(id);
-  work.drafting = static_cast<int>(work.drafts.size()) < work.max_drafts && !sequence.IsStop(id);
+  // Whether there is a draft must not depend on which: it is drawn last.
+  const std::optional<Distribution> kept =
+      proposals_.Keep(sampler.Warp(logits, scratch_), logits.ids);
+  if (!kept) return false;
+  slots_.proposals[work.first_slot + work.num_drafts] = *kept;
+  *id = SampleFrom(*kept, work.sequence->uniforms().Next());
+  return true;
+}
+
+void RoundExecutor::ReviewDrafts(int num_micro_steps) {
+  if (drafting_policy_ == nullptr || active_.empty()) return;
+  drafting_rows_.clear();
+  for (const Work* work : active_) {
+    drafting_rows_.push_back({work->sequence, work->num_drafts,
+                              slots_.confidences[work->first_slot + work->num_drafts - 1]});
+  }
+  drafting_policy_->ReviewDrafts(num_micro_steps, drafting_rows_);
+  for (size_t i = 0; i < active_.size(); ++i)
+    active_[i]->drafting = drafting_rows_[i].keep_drafting;
+  std::erase_if(active_, [](const Work* work) { return !work->drafting; });
 }
 
 void RoundExecutor::SendDrafts() {
   for (const Work& work : works_) {
     const RequestState& request = *work.sequence->request();
-    if (!request.params.output.stream_drafts || work.drafts.empty()) continue;
-    request.sink->OnDraft(
-        work.sequence->sample_index(),
-        {work.drafts, work.sequence->DraftText(work.drafts), work.sequence->exit_layer});
+    if (!request.params.output.stream_drafts || work.num_drafts == 0) continue;
+    const std::span<const TokenId> drafts = Drafts(work);
+    request.sink->OnDraft(work.sequence->sample_index(), {{drafts.begin(), drafts.end()},
+                                                          work.sequence->DraftText(drafts),
+                                                          work.sequence->exit_layer});
   }
 }
 
+// Rows stand in the order in which layers take them in: first those that begin at layer 0, then,
+// by ascending exit, those whose early layers a micro-step has run.
 void RoundExecutor::Sweep(RoundReport& report) {
-  batch_.rows.clear();
-  logit_rows_.clear();
-  AddSweepRows(logit_rows_);
-  for (const Work& work : works_) {
-    report.drafted_tokens += static_cast<int>(work.drafts.size());
-    const int rows = work.num_rows + static_cast<int>(work.drafts.size());
-    (work.sequence->decoding() ? report.decode_rows : report.prefill_rows) += rows;
+  batch_.Clear();
+  for (Work& work : works_) {
+    report.drafted_tokens += work.num_drafts;
+    const int num_rows = work.num_rows + work.num_drafts;
+    (work.sequence->decoding() ? report.decode_rows : report.prefill_rows) += num_rows;
+    if (work.failed) continue;
+    work.early_row = static_cast<int>(batch_.rows.size());
+    for (int offset = work.num_exit_rows; offset < num_rows; ++offset) AddSweepRow(work, offset);
+  }
+  for (auto it = by_exit_.rbegin(); it != by_exit_.rend(); ++it) {
+    Work& work = **it;
+    if (work.failed) continue;
+    work.late_row = static_cast<int>(batch_.rows.size());
+    for (int offset = 0; offset < work.num_exit_rows; ++offset) AddSweepRow(work, offset);
   }
   model_->Forward(batch_);
 }
 
-void RoundExecutor::AddSweepRows(std::vector<LogitRow>& logit_rows) {
-  const int num_layers = model_->config().num_layers;
-  struct SweepRow {
-    Work* work;
-    int offset;
-    ForwardRow row;
-  };
-  std::vector<SweepRow> rows;
+void RoundExecutor::AddSweepRow(const Work& work, int offset) {
+  const Sequence& sequence = *work.sequence;
+  const bool enters_late = offset < work.num_exit_rows;
+  const LayerRange layers{enters_late ? sequence.exit_layer : 0, model_->config().num_layers};
+  if (offset == work.num_rows - 1) TapProbes(work, layers);
+  batch_.rows.push_back({offset < work.num_rows ? sequence.tokens()[work.first_position + offset]
+                                                : Drafts(work)[offset - work.num_rows],
+                         work.first_position + offset, work.index, layers,
+                         enters_late ? slots_.exit_cache_rows[work.first_slot + offset] : -1});
+}
+
+// Of the row that is added next to the batch.
+void RoundExecutor::TapProbes(const Work& work, LayerRange layers) {
+  if (probes_.empty()) return;
+  probes_.Tap(*work.sequence, static_cast<int>(batch_.rows.size()), layers, &batch_.taps);
+}
+
+// In the order of verification: by work, then by position.
+void RoundExecutor::FindLogitRows() {
+  logit_rows_.clear();
+  row_indices_.clear();
   for (Work& work : works_) {
     if (work.failed) continue;
-    const std::vector<TokenId>& tokens = work.sequence->tokens();
-    const int num_drafts = static_cast<int>(work.drafts.size());
-    for (int offset = 0; offset < work.num_rows + num_drafts; ++offset) {
-      const int position = work.first_position + offset;
-      // A row whose early layers a micro-step has run enters at its exit.
-      const bool enters_late = offset < static_cast<int>(work.exit_rows.size());
-      const TokenId token =
-          offset < work.num_rows ? tokens[position] : work.drafts[offset - work.num_rows];
-      rows.push_back({&work,
-                      offset,
-                      {token,
-                       position,
-                       work.index,
-                       {enters_late ? work.sequence->exit_layer : 0, num_layers},
-                       enters_late ? work.exit_rows[offset] : -1}});
+    for (int offset = 0; offset < work.num_rows + work.num_drafts; ++offset) {
+      if (!NeedsLogits(work, offset)) continue;
+      logit_rows_.push_back({&work, offset});
+      row_indices_.push_back(offset < work.num_exit_rows
+                                 ? work.late_row + offset
+                                 : work.early_row + offset - work.num_exit_rows);
     }
   }
-  std::stable_sort(rows.begin(), rows.end(), [](const SweepRow& a, const SweepRow& b) {
-    return a.row.layers.begin < b.row.layers.begin;
-  });
-  for (const SweepRow& row : rows) {
-    if (NeedsLogits(*row.work, row.offset)) {
-      logit_rows.push_back({row.work, row.offset, static_cast<int32_t>(batch_.rows.size())});
-    }
-    batch_.rows.push_back(row.row);
-  }
-  // A sequence's rows are verified in order of position.
-  std::stable_sort(logit_rows.begin(), logit_rows.end(), [](const LogitRow& a, const LogitRow& b) {
-    return std::pair(a.work->index, a.offset) < std::pair(b.work->index, b.offset);
-  });
 }
 
 bool RoundExecutor::NeedsLogits(const Work& work, int offset) const {
@@ -224,41 +273,42 @@ bool RoundExecutor::NeedsLogits(const Work& work, int offset) const {
          next < sequence.num_prompt_tokens();
 }
 
-void RoundExecutor::Verify(RoundReport& report) {
-  row_indices_.clear();
-  for (const LogitRow& row : logit_rows_) row_indices_.push_back(row.row);
-  Work* stopped = nullptr;  // the rest of its rows is void: rows of one work are consecutive
-  ForEachLogits(row_indices_, model_->head(), [&](size_t i, std::span<const float> logits) {
+void RoundExecutor::Verify() {
+  FindLogitRows();
+  Work* settled = nullptr;  // the rest of its rows is void: rows of one work are consecutive
+  ForEachLogits(model_->head(), [&](size_t i, const Logits& logits) {
     const LogitRow& row = logit_rows_[i];
-    if (row.work == stopped) return;
-    if (!AllFinite(logits)) row.work->failed = true;
-    if (row.work->failed || !VisitLogits(*row.work, row.offset, logits)) stopped = row.work;
+    if (row.work == settled) return;
+    row.work->failed = !logits.scan.finite;
+    if (row.work->failed || !VisitLogits(*row.work, row.offset, logits)) settled = row.work;
   });
 }
 
-void RoundExecutor::ForEachLogits(
-    std::span<const int32_t> rows, const Head& head,
-    const std::function<void(size_t, std::span<const float>)>& visit) {
+template <typename Visit>
+void RoundExecutor::ForEachLogits(const Head& head, Visit visit) {
+  const std::span<const int32_t> rows = row_indices_;
   const size_t width = head.num_tokens;
   const size_t at_once = model_->limits().max_logit_rows;
   for (size_t first = 0; first < rows.size(); first += at_once) {
     const size_t count = std::min(at_once, rows.size() - first);
-    const float* logits = model_->Logits(rows.subspan(first, count), head);
-    for (size_t i = 0; i < count; ++i) visit(first + i, {logits + i * width, width});
+    const float* values = model_->Logits(rows.subspan(first, count), head);
+    for (size_t i = 0; i < count; ++i) {
+      visit(first + i, Logits({values + i * width, width}, head.token_ids));
+    }
   }
 }
 
-// False if the rows of this work after `offset` are void.
-bool RoundExecutor::VisitLogits(Work& work, int offset, std::span<const float> logits) {
+bool RoundExecutor::VisitLogits(Work& work, int offset, const Logits& logits) {
   const int next = work.first_position + offset + 1;
   if (next < work.sequence->num_prompt_tokens()) {
     ReportPromptLogprobs(work, next, logits);
     return true;
   }
-  return CommitNext(work, offset, logits);
+  if (offset == work.num_rows - 1 && !probes_.empty()) probes_.Compare(*work.sequence, logits);
+  return VerifyRow(work, offset, logits);
 }
 
-void RoundExecutor::ReportPromptLogprobs(Work& work, int position, std::span<const float> logits) {
+void RoundExecutor::ReportPromptLogprobs(Work& work, int position, const Logits& logits) {
   Sequence& sequence = *work.sequence;
   const RequestState& request = *sequence.request();
   request.sink->OnPromptLogprobs(sequence.sample_index(),
@@ -267,39 +317,90 @@ void RoundExecutor::ReportPromptLogprobs(Work& work, int position, std::span<con
   sequence.next_prompt_logprob = position + 1;
 }
 
-bool RoundExecutor::CommitNext(Work& work, int offset, std::span<const float> logits) {
+bool RoundExecutor::VerifyRow(Work& work, int offset, const Logits& logits) {
+  const int num_before = offset - (work.num_rows - 1);
+  if (num_before == 0) {
+    verifier_.Begin();
+    verdict_.draft_logprobs.clear();
+  }
+  const bool goes_on = Judge(work, num_before, logits);
+  KeepLogprobs(work, num_before, logits);
+  Sampler& sampler = work.sequence->sampler();
+  const std::span<const TokenId> drafts = Drafts(work);
+  if (goes_on) {
+    sampler.Push(drafts[num_before]);  // assumed by the rows after it
+    return true;
+  }
+  for (const TokenId id : drafts.first(num_before)) sampler.Pop(id);
+  Commit(work);
+  return false;
+}
+
+bool RoundExecutor::Judge(Work& work, int num_before, const Logits& logits) {
   Sequence& sequence = *work.sequence;
-  Sampler& sampler = sequence.sampler();
-  const size_t draft_index = static_cast<size_t>(offset - (work.num_rows - 1));
-  const bool has_draft = draft_index < work.drafts.size();
-  Verdict verdict;
+  const Sampler& sampler = sequence.sampler();
+  const bool has_draft = num_before < work.num_drafts;
+  const int slot = work.first_slot + num_before;
   if (sampler.mode() != Sampler::Mode::kUnseeded) {
-    verdict.token = sampler.Choose(logits, work.first_position + offset + 1);
-    verdict.accepted = has_draft && verdict.token == work.drafts[draft_index];
-  } else if (has_draft) {
-    verdict = VerifyDraft(sampler.Warp(logits), work.proposals[draft_index],
-                          work.drafts[draft_index], sequence.uniforms());
-  } else {
-    verdict.token = SampleFrom(sampler.Warp(logits), sequence.uniforms().Next());
+    const int position = work.first_position + work.num_rows + num_before;
+    verdict_.num_accepted = num_before;
+    verdict_.token = sampler.Choose(logits, position, scratch_);
+    return has_draft && verdict_.token == slots_.ids[slot];
   }
-  std::optional<TokenLogprobs> logprobs;
-  if (const std::optional<int> num_top = sequence.request()->params.output.logprobs) {
-    logprobs = ComputeLogprobs(logits, verdict.token, *num_top);
+  Proposal proposal;
+  if (has_draft) proposal = {slots_.ids[slot], slots_.proposals[slot]};
+  const bool goes_on = verifier_.AddRow(sampler.Warp(logits, scratch_),
+                                        has_draft ? &proposal : nullptr, sequence.uniforms());
+  verdict_.num_accepted = verifier_.num_accepted();
+  verdict_.token = verifier_.token();
+  return goes_on;
+}
+
+// A row may give both its draft, should that be accepted, and the token in its place.
+void RoundExecutor::KeepLogprobs(const Work& work, int num_before, const Logits& logits) {
+  const std::optional<int>& num_top = work.sequence->request()->params.output.logprobs;
+  if (!num_top) return;
+  if (verdict_.num_accepted == num_before) {
+    verdict_.token_logprobs = ComputeLogprobs(logits, verdict_.token, *num_top);
   }
-  sequence.Commit(verdict.token, verdict.accepted, std::move(logprobs));
-  if (verdict.accepted) ++work.num_accepted;
+  if (num_before < work.num_drafts) {
+    verdict_.draft_logprobs.push_back(ComputeLogprobs(logits, Drafts(work)[num_before], *num_top));
+  }
+}
+
+void RoundExecutor::Commit(Work& work) {
+  Sequence& sequence = *work.sequence;
+  const bool with_logprobs = sequence.request()->params.output.logprobs.has_value();
+  while (work.num_accepted < verdict_.num_accepted && !sequence.finish_reason()) {
+    const int i = work.num_accepted++;
+    std::optional<TokenLogprobs> logprobs;
+    if (with_logprobs) logprobs = std::move(verdict_.draft_logprobs[i]);
+    sequence.Commit(Drafts(work)[i], /*drafted=*/true, std::move(logprobs));
+  }
+  work.num_committed = work.num_accepted;
+  if (sequence.finish_reason()) return;
+  sequence.Commit(verdict_.token, /*drafted=*/false,
+                  with_logprobs ? std::move(verdict_.token_logprobs) : std::nullopt);
   ++work.num_committed;
-  return verdict.accepted && !sequence.finish_reason();
 }
 
 void RoundExecutor::Finish(Work& work, RoundReport& report) {
   Sequence& sequence = *work.sequence;
-  for (const int32_t row : work.exit_rows) exit_rows_.Free(row);
+  for (int i = 0; i < work.num_exit_rows; ++i) {
+    exit_rows_.Free(slots_.exit_cache_rows[work.first_slot + i]);
+  }
   if (work.failed) return;
   // Keys and values of rejected drafts are void.
-  const int num_swept = work.first_position + work.num_rows + static_cast<int>(work.drafts.size());
+  const int num_swept = work.first_position + work.num_rows + work.num_drafts;
   sequence.set_num_computed(std::min(num_swept, static_cast<int>(sequence.tokens().size()) - 1));
-  if (!work.drafts.empty()) CountDraftRound(sequence, work.drafts.size(), sequence.stats);
+  if (work.num_drafts > 0) {
+    CountDraftRound(work.num_drafts, sequence);
+    if (drafting_policy_ != nullptr) {
+      drafting_policy_->OnVerified(
+          {&sequence, std::span(slots_.confidences).subspan(work.first_slot, work.num_drafts),
+           work.num_accepted});
+    }
+  }
   for (int i = 0; i < work.num_accepted; ++i) ++sequence.stats.accepted_per_position[i];
   if (work.num_committed > 0) ++sequence.stats.rounds;
   report.accepted_tokens += work.num_accepted;

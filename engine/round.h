@@ -10,26 +10,37 @@
 #define STRATA_ENGINE_ROUND_H_
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "engine/block_pool.h"
 #include "engine/clock.h"
+#include "engine/drafting_policy.h"
+#include "engine/exit_probes.h"
 #include "engine/model/model.h"
 #include "engine/observer.h"
+#include "engine/proposal_store.h"
+#include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "engine/verification.h"
 
 namespace strata {
 
-// Used from one thread at a time.
+struct RoundOptions {
+  Verification verification = Verification::kBlock;
+  // For the distributions that one round's unseeded drafts were drawn from: see ProposalStore. A
+  // row whose next one finds no room drafts no further in that round; answers do not change.
+  int64_t proposal_bytes = int64_t{64} << 20;
+};
+
+// Used from one thread at a time. Once it has run rounds as large, a round allocates no memory,
+// but for what log-probabilities, penalties and displayed drafts need.
 class RoundExecutor {
  public:
   // Both must outlive the executor. `clock` is for the report only.
-  RoundExecutor(Model* model, const Clock* clock);
+  RoundExecutor(const RoundOptions& options, Model* model, const Clock* clock);
 
   struct Result {
     RoundReport report;
@@ -45,6 +56,9 @@ class RoundExecutor {
   // Drafts come from `head`, which must outlive its use; null: from the model's own. Between
   // rounds.
   void set_draft_head(const Head* head) { draft_head_ = head != nullptr ? head : &model_->head(); }
+  // `policy` is asked between micro-steps and told what became of drafts; it must outlive its use.
+  // Null: every row drafts as much as its plan lets it. Between rounds.
+  void set_drafting_policy(DraftingPolicy* policy) { drafting_policy_ = policy; }
 
   int exit_rows_used() const { return exit_rows_.num_used(); }
 
@@ -56,52 +70,94 @@ class RoundExecutor {
     int first_position = 0;  // of the sweep's rows
     int num_rows = 0;        // committed positions that the sweep computes
     int max_drafts = 0;
+    int first_slot = 0;  // of its max_drafts slots for drafts
     bool drafting = false;
     bool failed = false;
-    std::vector<TokenId> drafts;
-    std::vector<Distribution> proposals;  // unseeded: what each draft was drawn from
-    std::vector<int32_t> exit_rows;       // of the positions that drafted
+    int num_drafts = 0;
+    // How many of its first rows micro-steps have taken to the exit: num_drafts, or one more if
+    // nothing was drafted after the last.
+    int num_exit_rows = 0;
+    int late_row = 0;   // in the sweep's batch: the first of those
+    int early_row = 0;  // the first of its other rows
     int num_accepted = 0;
     int num_committed = 0;
+  };
+  // What micro-steps make, by slot. A work's drafts are consecutive.
+  struct DraftSlots {
+    std::vector<TokenId> ids;
+    std::vector<float> confidences;        // where there is a policy to ask
+    std::vector<Distribution> proposals;   // unseeded: what each draft was drawn from
+    std::vector<int32_t> exit_cache_rows;  // of the rows that drafted
+    void Resize(size_t size);
   };
   // A row of the sweep with logits: the `offset`-th row of its work.
   struct LogitRow {
     Work* work = nullptr;
     int offset = 0;
-    int32_t row = 0;  // in the forward batch
+  };
+  // What verification has found for the work whose rows it goes through.
+  struct Verdict {
+    int num_accepted = 0;
+    TokenId token = 0;  // follows them
+    // Where asked for: of all drafts so far, and of `token`.
+    std::vector<TokenLogprobs> draft_logprobs;
+    std::optional<TokenLogprobs> token_logprobs;
   };
 
   void Begin(const StepPlan& plan);
   void FillBlockTables();
+  std::span<const TokenId> Drafts(const Work& work) const {
+    return std::span(slots_.ids).subspan(work.first_slot, work.num_drafts);
+  }
 
   void Draft(RoundReport& report);
-  void DraftMicroStep(const std::vector<Work*>& active);
-  void DraftToken(Work& work, std::span<const float> logits);
+  void SortByExit();
+  void DraftMicroStep();
+  void DraftToken(Work& work, const Logits& logits);
+  // Chooses the next draft. False: there is no room for what it was drawn from.
+  bool ChooseDraft(Work& work, const Logits& logits, TokenId* id);
+  void ReviewDrafts(int num_micro_steps);
   void SendDrafts();
 
   void Sweep(RoundReport& report);
-  void AddSweepRows(std::vector<LogitRow>& rows);
+  void AddSweepRow(const Work& work, int offset);
+  void TapProbes(const Work& work, LayerRange layers);
+  void FindLogitRows();
   bool NeedsLogits(const Work& work, int offset) const;
-  void Verify(RoundReport& report);
-  // Calls visit(i, logits) for each row of the last Forward. logits [head.num_tokens]
-  void ForEachLogits(std::span<const int32_t> rows, const Head& head,
-                     const std::function<void(size_t, std::span<const float>)>& visit);
-  bool VisitLogits(Work& work, int offset, std::span<const float> logits);
-  void ReportPromptLogprobs(Work& work, int position, std::span<const float> logits);
-  // Determines and commits the token after row `offset`. False if the rows after it are void.
-  bool CommitNext(Work& work, int offset, std::span<const float> logits);
+  void Verify();
+  // Calls visit(i, logits) for each row of row_indices_ in the last Forward.
+  template <typename Visit>
+  void ForEachLogits(const Head& head, Visit visit);
+  // These say whether the rows of this work after `offset` matter.
+  bool VisitLogits(Work& work, int offset, const Logits& logits);
+  bool VerifyRow(Work& work, int offset, const Logits& logits);
+  // Updates the verdict by the row after `num_before` drafts.
+  bool Judge(Work& work, int num_before, const Logits& logits);
+  void KeepLogprobs(const Work& work, int num_before, const Logits& logits);
+  void ReportPromptLogprobs(Work& work, int position, const Logits& logits);
+  void Commit(Work& work);
   void Finish(Work& work, RoundReport& report);
 
   Model* const model_;
   const Clock* const clock_;
   BlockPool exit_rows_;
+  ExitProbes probes_;
   const Head* draft_head_;
+  DraftingPolicy* drafting_policy_ = nullptr;
 
   // Of the current round, kept to reuse their memory.
   std::vector<Work> works_;
+  DraftSlots slots_;
+  ProposalStore proposals_;
+  std::vector<Work*> by_exit_;  // those that draft, the deepest exit first
+  std::vector<Work*> active_;   // those of them that draft still
+  std::vector<DraftingRow> drafting_rows_;
   ForwardBatch batch_;
   std::vector<LogitRow> logit_rows_;
-  std::vector<int32_t> row_indices_;
+  std::vector<int32_t> row_indices_;  // in the batch, of rows whose logits are wanted
+  SamplerScratch scratch_;
+  BlockVerifier verifier_;
+  Verdict verdict_;
 };
 
 }  // namespace strata

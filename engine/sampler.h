@@ -9,22 +9,26 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/distribution.h"
 #include "engine/random.h"
 #include "engine/request.h"
+#include "engine/softmax.h"
 
 namespace strata {
 
-// A probability distribution over the tokens that truncation has left.
-struct Distribution {
-  std::vector<TokenId> ids;   // ascending
-  std::vector<double> probs;  // of `ids`; they sum to 1 up to rounding
+// A row of logits of the whole vocabulary, or of the tokens `ids` alone. Looks through them once,
+// for all that follows. A view.
+struct Logits {
+  explicit Logits(std::span<const float> values, std::span<const TokenId> ids = {})
+      : values(values), ids(ids), scan(ScanLogits(values)) {}
 
-  // 0 for a token outside the support.
-  double Probability(TokenId id) const;
+  TokenId IdAt(size_t i) const { return ids.empty() ? static_cast<TokenId>(i) : ids[i]; }
+  TokenId best_id() const { return IdAt(scan.best); }
+
+  std::span<const float> values;  // [vocab_size], or [ids.size()]
+  std::span<const TokenId> ids;   // ascending; empty: of all tokens
+  LogitScan scan;
 };
-
-// The token at which the cumulative distribution exceeds u, u in [0, 1).
-TokenId SampleFrom(const Distribution& distribution, double u);
 
 // How often each token has occurred, for the penalties. Drafted tokens are
 // added while they are assumed and removed when they are not committed.
@@ -44,11 +48,24 @@ class TokenCounts {
   std::unordered_map<TokenId, Entry> entries_;
 };
 
+// Memory for one row at a time, which any samplers of one thread may share.
+struct SamplerScratch {
+  // A token that truncation may leave.
+  struct Candidate {
+    TokenId id;
+    float logit;   // after penalties and temperature
+    float weight;  // exp(logit - largest)
+  };
+  std::vector<float> scores;  // logits after bias and penalties
+  std::vector<Candidate> candidates;
+  std::vector<TokenId> ids;
+  std::vector<float> logits;
+  std::vector<float> weights;
+};
+
 // Turns logits into choices for one sample of one request. The same object
 // serves drafting and verification, so both see the same transformations.
-//
-// Logits are those of the whole vocabulary, or of the tokens `ids` alone (ascending; empty: of
-// all). Bias and penalties of other tokens then have no effect.
+// Bias and penalties of tokens that a row has no logits of have no effect.
 class Sampler {
  public:
   // How the next token is determined.
@@ -66,51 +83,47 @@ class Sampler {
   // Takes back the newest Push of `id`.
   void Pop(TokenId id);
 
-  // kGreedy and kSeeded: the token at absolute `position`. logits [vocab_size], or [ids.size()]
-  TokenId Choose(std::span<const float> logits, int64_t position,
-                 std::span<const TokenId> ids = {});
+  // kGreedy and kSeeded: the token at absolute `position`. REQUIRES: finite logits.
+  TokenId Choose(const Logits& logits, int64_t position, SamplerScratch& scratch) const;
   // The distribution of the next token after penalties, temperature and
-  // truncation. Greedy gives all mass to one token. logits [vocab_size], or [ids.size()]
-  Distribution Warp(std::span<const float> logits, std::span<const TokenId> ids = {});
+  // truncation, valid while neither `logits` nor `scratch` changes. Greedy gives all mass to one
+  // token. Where nothing is truncated, its ids are those of `logits`. REQUIRES: finite logits.
+  Distribution Warp(const Logits& logits, SamplerScratch& scratch) const;
 
  private:
-  struct Candidate {
-    TokenId id;
-    float logit;   // after penalties and temperature
-    float weight;  // exp(logit - largest)
+  // Logits after bias and penalties.
+  struct Scores {
+    std::span<const float> values;
+    size_t best = 0;
+  };
+  // What truncation leaves.
+  struct Support {
+    Distribution distribution;
+    std::span<const float> logits;  // of its tokens; times `scale` after temperature
+    float scale = 1;
+    size_t best = 0;  // where the largest stands
   };
 
-  // Copies the logits and applies bias and penalties.
-  void Process(std::span<const float> logits);
-  // Null if there is none.
-  float* ProcessedLogit(TokenId id);
-  TokenId TokenAt(size_t index) const {
-    return ids_.empty() ? static_cast<TokenId>(index) : ids_[index];
-  }
-  // Applies temperature and fills candidates_ with the support, by ascending id.
-  void Truncate();
-  // Fills candidates_ with enough of the most likely tokens for top-k and top-p, most likely first.
-  void GatherMostLikely(float largest, double total);
-  void KeepTopP(double total);
-  double SumOfWeights() const;  // of candidates_
-  TokenId GumbelMax(const GumbelNoise& noise) const;
+  bool changes_logits() const { return has_penalties_ || !params_.logit_bias.empty(); }
+  Scores Process(const Logits& logits, SamplerScratch& scratch) const;
+  Support Truncate(const Logits& logits, SamplerScratch& scratch) const;
+  // Fills candidates with what top-k, top-p and min-p leave, in any order.
+  void GatherCandidates(const Logits& logits, const Scores& scores, SamplerScratch& scratch) const;
+  TokenId GumbelMax(const Support& support, const GumbelNoise& noise) const;
 
   const SamplingParams params_;
   const int sample_index_;
   const Mode mode_;
   const bool has_penalties_;
   TokenCounts counts_;
-
-  // Of one call, and its scratch.
-  std::span<const TokenId> ids_;
-  std::vector<float> processed_;
-  std::vector<float> weights_;
-  std::vector<Candidate> candidates_;
 };
 
+// The probability of `id`, one of their tokens, under softmax(logits).
+float ProbabilityOf(TokenId id, const Logits& logits);
+
 // Log-probabilities under softmax(logits) of `chosen` and of the `num_top`
-// most likely tokens. logits [vocab_size]
-TokenLogprobs ComputeLogprobs(std::span<const float> logits, TokenId chosen, int num_top);
+// most likely tokens, by logits of the whole vocabulary.
+TokenLogprobs ComputeLogprobs(const Logits& logits, TokenId chosen, int num_top);
 
 }  // namespace strata
 

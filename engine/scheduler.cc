@@ -34,6 +34,13 @@ int Headroom(const Sequence& sequence, int num_evictions) {
   return num_evictions < 30 ? std::min(most, 1 << num_evictions) : most;
 }
 
+// Whose prompt is computed first: the shortest, of a priority.
+bool ComputesBefore(const Sequence* a, const Sequence* b) {
+  if (PriorityOf(*a) != PriorityOf(*b)) return PriorityOf(*a) > PriorityOf(*b);
+  if (a->num_pending() != b->num_pending()) return a->num_pending() < b->num_pending();
+  return a->scheduling.admission < b->scheduling.admission;
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerLimits& limits, KvPool* kv_pool)
@@ -208,22 +215,13 @@ void Scheduler::PlanPrefills() {
     num_promised_ -= missing - sequence->NumBlocksMissing();
   }
   int budget = std::min(rows_left_, limits_.max_prefill_chunk);
-  Sequence* const first = prefills_.front();
-  const int first_entry = static_cast<int>(plan_.entries.size());
-  budget -= PlanPrefill(first, (budget + 1) / 2);
-  std::sort(prefills_.begin() + 1, prefills_.end(), [](const Sequence* a, const Sequence* b) {
-    if (PriorityOf(*a) != PriorityOf(*b)) return PriorityOf(*a) > PriorityOf(*b);
-    if (a->num_pending() != b->num_pending()) return a->num_pending() < b->num_pending();
-    return a->scheduling.admission < b->scheduling.admission;
-  });
-  for (size_t i = 1; i < prefills_.size() && budget > 0; ++i) {
-    budget -= PlanPrefill(prefills_[i], budget);
+  const Sequence* const first = prefills_.front();
+  int reserved = std::min(first->num_pending(), (budget + 1) / 2);  // of the budget, for the first
+  std::sort(prefills_.begin(), prefills_.end(), ComputesBefore);
+  for (Sequence* sequence : prefills_) {
+    if (sequence == first) reserved = 0;
+    budget -= PlanPrefill(sequence, budget - reserved);
   }
-  if (budget <= 0) return;
-  // What the others have no use for.
-  PlanEntry& entry = plan_.entries[first_entry];
-  entry.num_rows += std::min(budget, first->num_pending() - entry.num_rows);
-  Grow(first, entry.num_rows);
 }
 
 int Scheduler::PlanPrefill(Sequence* sequence, int most_rows) {

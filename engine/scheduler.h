@@ -10,8 +10,8 @@
 // its share.
 //
 // Rows. Each decoding sequence has its row. Drafts and prompts share the rest:
-// at least a quarter is the prompts' if there are any. Of theirs, half goes to
-// the prompt that was let in first, the other half to the shortest: a short
+// at least a quarter is the prompts' if there are any. Of theirs, half is kept
+// for the prompt that was let in first, the rest goes to the shortest: a short
 // prompt does not wait for long ones, nor a long one for ever. Where several
 // have to compute the same block next, one does, and the others take it over.
 //
@@ -80,6 +80,7 @@ class Scheduler {
   // Gives back blocks of rejected drafts, offers full ones to others, and counts the service.
   void EndRound();
 
+  const std::vector<Sequence*>& running() const { return running_; }
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_waiting() const { return queue_.num_waiting(); }
   const FairQueue& queue() const { return queue_; }

@@ -22,7 +22,7 @@ Sequence::Sequence(std::shared_ptr<RequestState> request, int sample_index,
 // The prompt's tokens open the first delta.
 void Sequence::CommitEcho() {
   delta_.token_ids = request_->prompt;
-  for (const TokenId id : request_->prompt) delta_.text += text_.AppendUnsearched(id);
+  for (const TokenId id : request_->prompt) text_.AppendUnsearched(id, &delta_.text);
 }
 
 int Sequence::num_tokens_left() const {
@@ -68,6 +68,8 @@ bool Sequence::IsStop(TokenId id) const {
 }
 
 void Sequence::Commit(TokenId id, bool drafted, std::optional<TokenLogprobs> logprobs) {
+  // Once, for as many as there can be: not with the queue's requests, which may never come to it.
+  if (num_generated() == 0) tokens_.reserve(tokens_.size() + num_tokens_left());
   tokens_.push_back(id);
   sampler_.Push(id);
   delta_.token_ids.push_back(id);
@@ -82,10 +84,8 @@ void Sequence::Commit(TokenId id, bool drafted, std::optional<TokenLogprobs> log
 
 void Sequence::CheckFinished(TokenId id) {
   const StoppingCriteria& stopping = request_->params.stopping;
-  TextStream::Output output = text_.Append(id);
-  delta_.text += output.text;
-  if (output.matched_stop) {
-    matched_stop_ = *std::move(output.matched_stop);
+  if (const std::string* stop = text_.Append(id, &delta_.text)) {
+    matched_stop_ = *stop;
     finish_reason_ = FinishReason::kStopSequence;
   } else if (IsStop(id)) {
     const auto& stops = stopping.stop_token_ids;
@@ -101,14 +101,18 @@ void Sequence::CheckFinished(TokenId id) {
 void Sequence::Finish(FinishReason reason) {
   finish_reason_ = reason;
   // A stop sequence may be completed by the bytes that end the text.
-  TextStream::Output output = text_.Finish();
-  delta_.text += output.text;
-  if (!output.matched_stop) return;
-  matched_stop_ = *std::move(output.matched_stop);
+  const std::string* stop = text_.Finish(&delta_.text);
+  if (stop == nullptr) return;
+  matched_stop_ = *stop;
   finish_reason_ = FinishReason::kStopSequence;
 }
 
-Delta Sequence::TakeDelta() { return std::exchange(delta_, {}); }
+void Sequence::ClearDelta() {
+  delta_.token_ids.clear();
+  delta_.num_accepted_drafts = 0;
+  delta_.text.clear();
+  delta_.logprobs.clear();
+}
 
 FinishedEvent Sequence::MakeFinishedEvent(Instant now) const {
   FinishedEvent event;
@@ -128,8 +132,9 @@ FinishedEvent Sequence::MakeFinishedEvent(Instant now) const {
 std::string Sequence::DraftText(std::span<const TokenId> ids) const {
   Detokenizer detokenizer(tokenizer_, /*at_text_start=*/false);
   std::string text;
-  for (const TokenId id : ids) text += detokenizer.Append(id);
-  return text + detokenizer.Flush();
+  for (const TokenId id : ids) detokenizer.Append(id, &text);
+  detokenizer.Flush(&text);
+  return text;
 }
 
 }  // namespace strata

@@ -13,6 +13,7 @@
 #include "engine/block_table.h"
 #include "engine/clock.h"
 #include "engine/kv_pool.h"
+#include "engine/policy/draft_row.h"
 #include "engine/random.h"
 #include "engine/request.h"
 #include "engine/sampler.h"
@@ -101,6 +102,7 @@ class Sequence {
 
   // ---- Tokens
   Sampler& sampler() { return sampler_; }
+  const Sampler& sampler() const { return sampler_; }
   UniformSource& uniforms() { return rng_; }
   bool IsStop(TokenId id) const;  // an end-of-sequence or stop token of this request
   // Appends a token; sets finish_reason() if it is the last. Text and token go to the pending
@@ -111,14 +113,17 @@ class Sequence {
 
   // What to send since the last call.
   bool HasDelta() const { return !delta_.token_ids.empty() || !delta_.text.empty(); }
-  Delta TakeDelta();
+  const Delta& delta() const { return delta_; }
+  // Keeps its memory, for the next one.
+  void ClearDelta();
   FinishedEvent MakeFinishedEvent(Instant now) const;
   // Text of `ids` as drafts after the current text, for display.
   std::string DraftText(std::span<const TokenId> ids) const;
 
-  // ---- Speculation, resolved (mode kAuto keeps the values chosen for it)
-  int exit_layer = 0;
-  int num_draft_tokens = 0;
+  // ---- Speculation
+  int exit_layer = 0;                   // of the coming round
+  int num_draft_tokens = 0;             // the most that it may draft
+  std::unique_ptr<DraftRow> draft_row;  // by which that is decided, if it is
 
   SchedulingState scheduling;
 

@@ -11,6 +11,8 @@ namespace {
 
 // Independent chains, for the compiler to lay side by side in vectors.
 constexpr size_t kLanes = 16;
+// What is done at once where a pass has two steps.
+constexpr size_t kChunk = 256;
 
 constexpr float kLargestLogit = 1e30f;
 
@@ -46,22 +48,48 @@ double SumInOrder(const std::array<double, kLanes>& lanes) {
 
 float FastExp(float x) { return Exp(x); }
 
-TokenId ArgmaxOf(std::span<const float> logits) {
-  std::array<float, kLanes> lanes;
-  lanes.fill(logits[0]);
-  size_t i = 0;
-  for (; i + kLanes <= logits.size(); i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) {
-      lanes[j] = logits[i + j] > lanes[j] ? logits[i + j] : lanes[j];
+LogitScan ScanLogits(std::span<const float> logits) {
+  // Compared as integers, so that NaN needs no case of its own.
+  constexpr uint32_t kLimit = std::bit_cast<uint32_t>(kLargestLogit);
+  LogitScan scan{0, logits[0], true};
+  size_t best_chunk = 0;
+  std::array<uint32_t, kLanes> out_of_range{};
+  for (size_t first = 0; first < logits.size(); first += kChunk) {
+    const std::span<const float> chunk =
+        logits.subspan(first, std::min(kChunk, logits.size() - first));
+    std::array<float, kLanes> lanes;
+    lanes.fill(chunk[0]);
+    size_t i = 0;
+    for (; i + kLanes <= chunk.size(); i += kLanes) {
+      for (size_t j = 0; j < kLanes; ++j) {
+        const float logit = chunk[i + j];
+        lanes[j] = logit > lanes[j] ? logit : lanes[j];
+        out_of_range[j] |= (std::bit_cast<uint32_t>(logit) & 0x7fffffffu) > kLimit ? 1u : 0u;
+      }
+    }
+    float largest = *std::max_element(lanes.begin(), lanes.end());
+    for (; i < chunk.size(); ++i) {
+      largest = std::max(largest, chunk[i]);
+      out_of_range[0] |= (std::bit_cast<uint32_t>(chunk[i]) & 0x7fffffffu) > kLimit ? 1u : 0u;
+    }
+    if (largest > scan.largest) {
+      scan.largest = largest;
+      best_chunk = first;
     }
   }
-  float largest = *std::max_element(lanes.begin(), lanes.end());
-  for (; i < logits.size(); ++i) largest = std::max(largest, logits[i]);
-  return static_cast<TokenId>(std::find(logits.begin(), logits.end(), largest) - logits.begin());
+  for (const uint32_t lane : out_of_range) scan.finite = scan.finite && lane == 0;
+  while (scan.finite && logits[best_chunk + scan.best] != scan.largest) ++scan.best;
+  scan.best += best_chunk;
+  return scan;
 }
 
-double ExpWeights(std::span<const float> logits, float largest, std::span<float> weights) {
-  for (size_t i = 0; i < logits.size(); ++i) weights[i] = Exp(logits[i] - largest);
+double ExpWeights(std::span<const float> logits, float scale, float largest,
+                  std::span<float> weights) {
+  for (size_t i = 0; i < logits.size(); ++i) weights[i] = Exp(logits[i] * scale - largest);
+  return SumOf(weights);
+}
+
+double SumOf(std::span<const float> weights) {
   std::array<double, kLanes> lanes{};
   size_t i = 0;
   for (; i + kLanes <= weights.size(); i += kLanes) {
@@ -72,25 +100,31 @@ double ExpWeights(std::span<const float> logits, float largest, std::span<float>
   return total;
 }
 
-double SumOfExp(std::span<const float> logits, float largest) {
-  constexpr size_t kChunk = 256;
+double SumOfExp(std::span<const float> logits, float scale, float largest) {
   std::array<float, kChunk> weights;
   double total = 0;
   for (size_t first = 0; first < logits.size(); first += kChunk) {
     const size_t count = std::min(kChunk, logits.size() - first);
-    total += ExpWeights(logits.subspan(first, count), largest, std::span(weights).first(count));
+    total +=
+        ExpWeights(logits.subspan(first, count), scale, largest, std::span(weights).first(count));
   }
   return total;
 }
 
-bool AllFinite(std::span<const float> logits) {
-  // Compared as integers, so that NaN needs no case of its own.
-  constexpr uint32_t kLimit = std::bit_cast<uint32_t>(kLargestLogit);
-  uint32_t out_of_range = 0;
-  for (const float logit : logits) {
-    out_of_range |= (std::bit_cast<uint32_t>(logit) & 0x7fffffffu) > kLimit ? 1u : 0u;
+double SumOfExcess(std::span<const float> p, double p_scale, std::span<const float> q,
+                   double q_scale) {
+  const auto excess = [&](size_t i) {
+    const double difference = p[i] * p_scale - q[i] * q_scale;
+    return difference > 0 ? difference : 0.0;
+  };
+  std::array<double, kLanes> lanes{};
+  size_t i = 0;
+  for (; i + kLanes <= p.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) lanes[j] += excess(i + j);
   }
-  return out_of_range == 0;
+  double total = SumInOrder(lanes);
+  for (; i < p.size(); ++i) total += excess(i);
+  return total;
 }
 
 }  // namespace strata

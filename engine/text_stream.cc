@@ -11,30 +11,37 @@ TextStream::TextStream(const Tokenizer* tokenizer, bool at_text_start,
       stop_sequences_(std::move(stop_sequences)),
       include_stop_text_(include_stop_text) {}
 
-TextStream::Output TextStream::Append(TokenId id) { return Search(detokenizer_.Append(id)); }
-
-TextStream::Output TextStream::Finish() {
-  Output output = Search(detokenizer_.Flush());
-  output.text += std::exchange(held_, {});
-  return output;
+const std::string* TextStream::Append(TokenId id, std::string* text) {
+  if (stop_sequences_.empty()) {
+    detokenizer_.Append(id, text);
+    return nullptr;
+  }
+  const size_t searched = held_.size();
+  detokenizer_.Append(id, &held_);
+  return Search(searched, text);
 }
 
-TextStream::Output TextStream::Search(const std::string& added) {
-  if (stop_sequences_.empty()) return {added, std::nullopt};
+const std::string* TextStream::Finish(std::string* text) {
   const size_t searched = held_.size();
-  held_ += added;
+  detokenizer_.Flush(&held_);
+  const std::string* stop = Search(searched, text);
+  *text += held_;
+  held_.clear();
+  return stop;
+}
+
+const std::string* TextStream::Search(size_t searched, std::string* text) {
   for (size_t end = searched + 1; end <= held_.size(); ++end) {
     const std::string* stop = StopEndingAt(end);
     if (stop == nullptr) continue;
-    const size_t kept = include_stop_text_ ? end : end - stop->size();
-    Output output{held_.substr(0, kept), *stop};
+    text->append(held_, 0, include_stop_text_ ? end : end - stop->size());
     held_.clear();
-    return output;
+    return stop;
   }
   const size_t sendable = held_.size() - LongestPossibleStop();
-  Output output{held_.substr(0, sendable), std::nullopt};
+  text->append(held_, 0, sendable);
   held_.erase(0, sendable);
-  return output;
+  return nullptr;
 }
 
 const std::string* TextStream::StopEndingAt(size_t end) const {

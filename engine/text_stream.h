@@ -5,7 +5,6 @@
 #define STRATA_ENGINE_TEXT_STREAM_H_
 
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,18 +22,17 @@ class TextStream {
   TextStream(const Tokenizer* tokenizer, bool at_text_start,
              std::vector<std::string> stop_sequences, bool include_stop_text);
 
-  struct Output {
-    std::string text;                         // to be sent now
-    std::optional<std::string> matched_stop;  // nothing may be appended after a match
-  };
-  Output Append(TokenId id);
-  // What is still held back. Call once, after the last token, unless a stop matched.
-  Output Finish();
+  // Appends what can be sent now to `text`. Returns the stop sequence that matched, or null;
+  // nothing may be appended after a match.
+  const std::string* Append(TokenId id, std::string* text);
+  // The same for what is still held back. Call once, after the last token, unless a stop matched.
+  const std::string* Finish(std::string* text);
   // Text of tokens that are not searched for stops (an echoed prompt).
-  std::string AppendUnsearched(TokenId id) { return detokenizer_.Append(id); }
+  void AppendUnsearched(TokenId id, std::string* text) { detokenizer_.Append(id, text); }
 
  private:
-  Output Search(const std::string& added);
+  // Moves from held_, of which the first `searched` bytes are known, to `text`.
+  const std::string* Search(size_t searched, std::string* text);
   // The stop sequence that ends at held_[0, end), or null.
   const std::string* StopEndingAt(size_t end) const;
   // How many of the last bytes of held_ begin some stop sequence.

@@ -19,7 +19,7 @@ void CollectingSink::OnStarted(int sample_index, const StartedEvent& event) {
   *Sample(sample_index)->mutable_started() = translation_.Started(event);
 }
 
-void CollectingSink::OnDelta(int sample_index, Delta delta) {
+void CollectingSink::OnDelta(int sample_index, const Delta& delta) {
   const v1::Delta proto = translation_.Delta(sample_index, delta);
   v1::SampleResult* sample = Sample(sample_index);
   sample->mutable_token_ids()->MergeFrom(proto.token_ids());

@@ -20,7 +20,7 @@ class CollectingSink final : public TokenSink {
   CollectingSink(const Tokenizer* tokenizer, bool echo, Done done);
 
   void OnStarted(int sample_index, const StartedEvent& event) override;
-  void OnDelta(int sample_index, Delta delta) override;
+  void OnDelta(int sample_index, const Delta& delta) override;
   void OnDraft(int sample_index, DraftEvent event) override {}
   void OnPromptLogprobs(int sample_index, std::vector<TokenLogprobs> logprobs) override;
   void OnFinished(int sample_index, FinishedEvent event) override;

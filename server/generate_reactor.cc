@@ -18,7 +18,7 @@ class GenerateReactor::Sink final : public TokenSink {
     reactor_->Push([&](ResponseQueue* q) { q->PushStarted(sample_index, std::move(started)); });
   }
 
-  void OnDelta(int sample_index, Delta delta) override {
+  void OnDelta(int sample_index, const Delta& delta) override {
     v1::Delta proto = reactor_->translation_.Delta(sample_index, delta);
     reactor_->Push([&](ResponseQueue* q) { q->PushDelta(sample_index, std::move(proto)); });
   }

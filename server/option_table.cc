@@ -73,6 +73,17 @@ absl::Status SetKvCacheMemory(const std::string& text, Options* options) {
   return absl::OkStatus();
 }
 
+absl::Status SetVerification(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(OneOf(text, {"block", "token"}));
+  options->engine.verification = text == "block" ? Verification::kBlock : Verification::kToken;
+  return absl::OkStatus();
+}
+
+absl::Status SetDraftDistributionMemory(const std::string& text, Options* options) {
+  ASSIGN_OR_RETURN(options->engine.draft_distribution_bytes, ParseByteSize(text));
+  return absl::OkStatus();
+}
+
 absl::Status SetMaxMessageSize(const std::string& text, Options* options) {
   ASSIGN_OR_RETURN(const int64_t bytes, ParseByteSize(text));
   if (bytes > std::numeric_limits<int>::max()) {
@@ -149,6 +160,13 @@ std::vector<OptionSpec> MakeTable() {
          options->engine.draft_token_counts = text;
          return absl::OkStatus();
        }},
+      {"verification", "block|token",
+       "How drafts of unseeded sampling are verified, all together or one by one [block]",
+       SetVerification},
+      {"draft-distribution-memory", "SIZE",
+       "Memory for what a round's drafts of unseeded sampling were drawn from; where it is used up "
+       "fewer are drafted [64MiB]",
+       SetDraftDistributionMemory},
       {"accept-model-license", "ID", "Accepts the checkpoint's licence of this id",
        String(&Options::accepted_license)},
       {"drain-timeout", "TIME", "How long SIGTERM waits for running requests [30s]",

@@ -40,7 +40,7 @@ StrataServer::StrataServer(const Options& options, Engine* engine, ServerMetrics
       calls_(options.max_calls, metrics),
       serving_{engine,
                MakeRequestDefaults(engine->checkpoint().generation_defaults(), options,
-                                   engine->auto_speculation()),
+                                   engine->default_fixed_speculation()),
                MakeRequestLimits(*engine), &calls_, &request_ids_},
       inference_(&serving_),
       control_(&serving_, MakeModelInfo(serving_, options.weights.value_or(

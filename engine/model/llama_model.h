@@ -31,6 +31,7 @@ class LlamaModel final : public Model {
   void Forward(const ForwardBatch& batch) override;
   const float* Logits(std::span<const int32_t> rows, const Head& head) override;
   const float* Logits(std::span<const int32_t> rows) { return Logits(rows, head_); }
+  const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override;
   const Head& head() const override { return head_; }
   absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) override;
 
@@ -39,6 +40,8 @@ class LlamaModel final : public Model {
   int64_t row_layers() const override { return row_layers_; }
   int64_t head_rows() const override { return head_rows_; }
   int64_t logits_computed() const override { return logits_computed_; }
+
+  void ResetCounters() override { row_layers_ = head_rows_ = logits_computed_ = 0; }
 
   // L2 norm of the hidden state that the last Forward left in `row`. For tests.
   double HiddenNorm(int row);
@@ -62,6 +65,9 @@ class LlamaModel final : public Model {
   void EnterRows(const ForwardBatch& batch);
   void LeaveRows(const ForwardBatch& batch);
   void ComputeLayer(int layer, int num_rows);
+  void CopyTaps(const ForwardBatch& batch, int layer);
+  const float* LogitsOf(const kernels::TensorView& states, std::span<const int32_t> rows,
+                        const Head& head);
 
   const ModelConfig config_;
   const ModelLimits limits_;

@@ -8,6 +8,15 @@ namespace {
 constexpr std::string_view kReplacementCharacter = "\xef\xbf\xbd";  // U+FFFD
 constexpr std::string_view kSpaceMark = "\xe2\x96\x81";             // U+2581
 
+void AppendReplacingInvalid(std::string_view bytes, std::string* out) {
+  while (!bytes.empty()) {
+    const Utf8Unit unit = NextUtf8Unit(bytes);
+    *out += unit.kind == Utf8Unit::Kind::kCharacter ? bytes.substr(0, unit.length)
+                                                    : kReplacementCharacter;
+    bytes.remove_prefix(unit.length);
+  }
+}
+
 }  // namespace
 
 size_t CompleteUtf8Prefix(std::string_view bytes) {
@@ -25,12 +34,7 @@ size_t CompleteUtf8Prefix(std::string_view bytes) {
 std::string ReplaceInvalidUtf8(std::string_view bytes) {
   std::string out;
   out.reserve(bytes.size());
-  while (!bytes.empty()) {
-    const Utf8Unit unit = NextUtf8Unit(bytes);
-    out += unit.kind == Utf8Unit::Kind::kCharacter ? bytes.substr(0, unit.length)
-                                                   : kReplacementCharacter;
-    bytes.remove_prefix(unit.length);
-  }
+  AppendReplacingInvalid(bytes, &out);
   return out;
 }
 
@@ -43,23 +47,27 @@ bool IsValidUtf8(std::string_view bytes) {
   return true;
 }
 
-std::string Detokenizer::Append(TokenId id) {
+void Detokenizer::Append(TokenId id, std::string* text) {
   std::string_view bytes = tokenizer_->TokenBytes(id);
-  if (bytes.empty()) return "";
+  if (bytes.empty()) return;
   // Only a written-out mark is the dummy prefix; a byte token of value 0x20 is text.
   if (strip_space_ && tokenizer_->Piece(id).starts_with(kSpaceMark)) bytes.remove_prefix(1);
   strip_space_ = false;
+  if (pending_.empty()) {
+    const size_t complete = CompleteUtf8Prefix(bytes);
+    AppendReplacingInvalid(bytes.substr(0, complete), text);
+    pending_ = bytes.substr(complete);
+    return;
+  }
   pending_ += bytes;
   const size_t complete = CompleteUtf8Prefix(pending_);
-  std::string text = ReplaceInvalidUtf8(std::string_view(pending_).substr(0, complete));
+  AppendReplacingInvalid(std::string_view(pending_).substr(0, complete), text);
   pending_.erase(0, complete);
-  return text;
 }
 
-std::string Detokenizer::Flush() {
-  std::string text = ReplaceInvalidUtf8(pending_);
+void Detokenizer::Flush(std::string* text) {
+  AppendReplacingInvalid(pending_, text);
   pending_.clear();
-  return text;
 }
 
 }  // namespace strata

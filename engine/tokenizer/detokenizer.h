@@ -10,7 +10,7 @@
 namespace strata {
 
 // Holds back only the bytes of an unfinished character (at most 3). The
-// concatenation of what Append and Flush return equals Tokenizer::Decode of all ids
+// text that Append and Flush write equals Tokenizer::Decode of all ids
 // (for a text that starts here: at_text_start).
 class Detokenizer {
  public:
@@ -19,10 +19,10 @@ class Detokenizer {
   Detokenizer(const Tokenizer* tokenizer, bool at_text_start)
       : tokenizer_(tokenizer), strip_space_(at_text_start && tokenizer->StripsLeadingSpace()) {}
 
-  // The characters that `id` completes; may be empty.
-  std::string Append(TokenId id);
-  // The bytes still held back, as U+FFFD per invalid sequence. Call once, at the end.
-  std::string Flush();
+  // Appends the characters that `id` completes, if any, to `text`.
+  void Append(TokenId id, std::string* text);
+  // Appends the bytes still held back, as U+FFFD per invalid sequence. Call once, at the end.
+  void Flush(std::string* text);
 
  private:
   const Tokenizer* tokenizer_;

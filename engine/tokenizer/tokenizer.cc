@@ -38,8 +38,9 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Open(const std::string& fo
 std::string Tokenizer::Decode(std::span<const TokenId> ids) const {
   Detokenizer detokenizer(this, /*at_text_start=*/true);
   std::string text;
-  for (const TokenId id : ids) text += detokenizer.Append(id);
-  return text + detokenizer.Flush();
+  for (const TokenId id : ids) detokenizer.Append(id, &text);
+  detokenizer.Flush(&text);
+  return text;
 }
 
 }  // namespace strata

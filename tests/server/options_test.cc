@@ -98,6 +98,10 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
                                "16",
                                "--draft-token-counts",
                                "counts",
+                               "--verification",
+                               "token",
+                               "--draft-distribution-memory",
+                               "17MiB",
                                "--accept-model-license",
                                "some-id",
                                "--drain-timeout",
@@ -123,10 +127,17 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
   EXPECT_EQ(options.engine.default_num_draft_tokens, 14);
   EXPECT_EQ(options.engine.draft_vocabulary_size, 16);
   EXPECT_EQ(options.engine.draft_token_counts, "counts");
+  EXPECT_EQ(options.engine.verification, Verification::kToken);
+  EXPECT_EQ(options.engine.draft_distribution_bytes, 17 << 20);
   EXPECT_EQ(options.accepted_license, "some-id");
   EXPECT_EQ(options.drain_timeout.count(), 15'000);
   EXPECT_EQ(options.port_file, "ports");
   EXPECT_EQ(options.log_level, "debug");
+}
+
+TEST_F(OptionsTest, VerificationIsOneOfTwo) {
+  EXPECT_EQ(Get({}).engine.verification, Verification::kBlock);
+  EXPECT_THAT(Error({"--verification", "both"}), HasSubstr("'both' is not one of block, token"));
 }
 
 TEST_F(OptionsTest, FlagsWinOverEnvironmentOverFile) {

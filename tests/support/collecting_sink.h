@@ -33,13 +33,13 @@ class CollectingSink final : public TokenSink {
     std::lock_guard lock(mu_);
     samples_[sample].started = event;
   }
-  void OnDelta(int sample, Delta delta) override {
+  void OnDelta(int sample, const Delta& delta) override {
     std::lock_guard lock(mu_);
     CollectedSample& to = samples_[sample];
     to.token_ids.insert(to.token_ids.end(), delta.token_ids.begin(), delta.token_ids.end());
     to.text += delta.text;
     to.logprobs.insert(to.logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
-    to.deltas.push_back(std::move(delta));
+    to.deltas.push_back(delta);
     changed_.notify_all();
   }
   void OnDraft(int sample, DraftEvent event) override {

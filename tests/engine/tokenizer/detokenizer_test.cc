@@ -36,6 +36,18 @@ class FakeTokenizer : public Tokenizer {
   bool strips_space_;
 };
 
+std::string Append(Detokenizer& detokenizer, TokenId id) {
+  std::string text;
+  detokenizer.Append(id, &text);
+  return text;
+}
+
+std::string Flush(Detokenizer& detokenizer) {
+  std::string text;
+  detokenizer.Flush(&text);
+  return text;
+}
+
 TEST(Utf8, CompletePrefixExcludesOnlyUnfinishedCharacters) {
   EXPECT_EQ(CompleteUtf8Prefix(""), 0u);
   EXPECT_EQ(CompleteUtf8Prefix("ab"), 2u);
@@ -84,16 +96,16 @@ TEST(Utf8, EveryCodePointIsWrittenAndRead) {
 TEST(Detokenizer, HoldsBackUnfinishedCharacters) {
   const FakeTokenizer tokenizer({"\xf0", "\x9f", "\x98", "\x80", "x", "\xc3", ""});
   Detokenizer detokenizer(&tokenizer, true);
-  EXPECT_EQ(detokenizer.Append(0), "");
-  EXPECT_EQ(detokenizer.Append(1), "");
-  EXPECT_EQ(detokenizer.Append(6), "");
-  EXPECT_EQ(detokenizer.Append(2), "");
-  EXPECT_EQ(detokenizer.Append(3), "\xf0\x9f\x98\x80");
-  EXPECT_EQ(detokenizer.Append(5), "");
-  EXPECT_EQ(detokenizer.Append(4), std::string(kFFFD) + "x");
-  EXPECT_EQ(detokenizer.Append(0), "");
-  EXPECT_EQ(detokenizer.Flush(), kFFFD);
-  EXPECT_EQ(detokenizer.Flush(), "");
+  EXPECT_EQ(Append(detokenizer, 0), "");
+  EXPECT_EQ(Append(detokenizer, 1), "");
+  EXPECT_EQ(Append(detokenizer, 6), "");
+  EXPECT_EQ(Append(detokenizer, 2), "");
+  EXPECT_EQ(Append(detokenizer, 3), "\xf0\x9f\x98\x80");
+  EXPECT_EQ(Append(detokenizer, 5), "");
+  EXPECT_EQ(Append(detokenizer, 4), std::string(kFFFD) + "x");
+  EXPECT_EQ(Append(detokenizer, 0), "");
+  EXPECT_EQ(Flush(detokenizer), kFFFD);
+  EXPECT_EQ(Flush(detokenizer), "");
 }
 
 TEST(Detokenizer, StripsOneSpaceAtTheStartOfATextOnly) {
@@ -101,8 +113,8 @@ TEST(Detokenizer, StripsOneSpaceAtTheStartOfATextOnly) {
   const auto text = [&](bool at_start, const std::vector<TokenId>& ids) {
     Detokenizer detokenizer(&tokenizer, at_start);
     std::string out;
-    for (const TokenId id : ids) out += detokenizer.Append(id);
-    return out + detokenizer.Flush();
+    for (const TokenId id : ids) out += Append(detokenizer, id);
+    return out + Flush(detokenizer);
   };
   EXPECT_EQ(text(true, {0, 0}), "a a");
   EXPECT_EQ(text(true, {2, 0, 0}), "a a");
@@ -131,11 +143,11 @@ TEST(Detokenizer, AnyBytesInAnyPiecesGiveTheSameText) {
     Detokenizer detokenizer(&tokenizer, true);
     std::string text;
     for (size_t i = 0; i < tokens.size(); ++i) {
-      const std::string delta = detokenizer.Append(static_cast<TokenId>(i));
+      const std::string delta = Append(detokenizer, static_cast<TokenId>(i));
       ASSERT_TRUE(IsValidUtf8(delta));
       text += delta;
     }
-    text += detokenizer.Flush();
+    text += Flush(detokenizer);
     ASSERT_TRUE(IsValidUtf8(text));
     ASSERT_EQ(text, ReplaceInvalidUtf8(bytes));
     ASSERT_EQ(IsValidUtf8(bytes), text == bytes);

@@ -46,17 +46,29 @@ std::unique_ptr<Tokenizer> OpenTokenizer(const Golden& golden) {
   return tokenizer.ok() ? *std::move(tokenizer) : nullptr;
 }
 
+std::string Append(Detokenizer& detokenizer, TokenId id) {
+  std::string text;
+  detokenizer.Append(id, &text);
+  return text;
+}
+
+std::string Flush(Detokenizer& detokenizer) {
+  std::string text;
+  detokenizer.Flush(&text);
+  return text;
+}
+
 // The concatenated deltas, each checked to be valid UTF-8.
 std::string Stream(const Tokenizer& tokenizer, const std::vector<TokenId>& ids,
                    bool at_text_start = true) {
   Detokenizer detokenizer(&tokenizer, at_text_start);
   std::string text;
   for (const TokenId id : ids) {
-    const std::string delta = detokenizer.Append(id);
+    const std::string delta = Append(detokenizer, id);
     EXPECT_TRUE(IsValidUtf8(delta));
     text += delta;
   }
-  const std::string rest = detokenizer.Flush();
+  const std::string rest = Flush(detokenizer);
   EXPECT_TRUE(IsValidUtf8(rest));
   return text + rest;
 }

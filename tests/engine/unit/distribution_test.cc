@@ -39,6 +39,8 @@ struct Setting {
   SamplingParams sampling;
   int num_requests = 0;
   enum class DraftTokens { kAll, kEven, kLearnt } draft_tokens = DraftTokens::kAll;
+  Verification verification = Verification::kBlock;
+  int64_t draft_distribution_bytes = EngineOptions{}.draft_distribution_bytes;
 };
 void PrintTo(const Setting& setting, std::ostream* out) { *out << setting.name; }
 
@@ -83,7 +85,18 @@ SamplingParams Biased() {
   return sampling;
 }
 
+// The same of all tokens, which are not looked through for the most likely ones: the others have
+// e^-46 of the mass.
+SamplingParams Untruncated() {
+  SamplingParams sampling = Biased();
+  for (auto& [id, bias] : sampling.logit_bias) bias *= 2;
+  sampling.top_k = 0;
+  return sampling;
+}
+
 constexpr int kLearntTokens = 16;
+// Of four tokens each take 32, so in a round of 16 sequences every other one drafts, once.
+constexpr int64_t kFewBytes = 256;
 
 std::vector<Setting> Settings() {
   using DraftTokens = Setting::DraftTokens;
@@ -97,7 +110,14 @@ std::vector<Setting> Settings() {
           {"Penalties_Exit4_K4", 4, 4, Penalties(), 600},
           {"Exit5_K3_EvenTokens", 5, 3, TopK(), 600, DraftTokens::kEven},
           {"Exit4_K4_Biased_EvenTokens", 4, 4, Biased(), 600, DraftTokens::kEven},
-          {"Exit3_K2_LearntTokens", 3, 2, TopK(), 600, DraftTokens::kLearnt}};
+          {"Exit3_K2_LearntTokens", 3, 2, TopK(), 600, DraftTokens::kLearnt},
+          {"Untruncated_Exit5_K4", 5, 4, Untruncated(), 600},
+          {"Untruncated_Exit4_K2_EvenTokens", 4, 2, Untruncated(), 600, DraftTokens::kEven},
+          {"Exit5_K3_LittleMemory", 5, 3, TopK(), 600, DraftTokens::kAll, Verification::kBlock,
+           kFewBytes},
+          {"TokenWise_Exit3_K4", 3, 4, TopK(), 600, DraftTokens::kAll, Verification::kToken},
+          {"TokenWise_Penalties_Exit4_K4", 4, 4, Penalties(), 600, DraftTokens::kAll,
+           Verification::kToken}};
 }
 
 // The probability of each next token that sampling leaves, in double precision.
@@ -193,6 +213,8 @@ void Distributions::Generate() {
   const Setting& setting = GetParam();
   EngineOptions options = TestEngineOptions();
   options.max_queue = setting.num_requests * kSamplesPerRequest;
+  options.verification = setting.verification;
+  options.draft_distribution_bytes = setting.draft_distribution_bytes;
   std::vector<TokenId> even;
   for (TokenId id = 0; id < kVocabSize; id += 2) even.push_back(id);
   const TokenCountsFile even_tokens(even);

@@ -23,9 +23,9 @@ class HookedSink final : public TokenSink {
   void OnStarted(int sample, const StartedEvent& event) override {
     collected.OnStarted(sample, event);
   }
-  void OnDelta(int sample, Delta delta) override {
+  void OnDelta(int sample, const Delta& delta) override {
     if (on_first_delta_) std::exchange(on_first_delta_, nullptr)();
-    collected.OnDelta(sample, std::move(delta));
+    collected.OnDelta(sample, delta);
   }
   void OnDraft(int sample, DraftEvent event) override {
     collected.OnDraft(sample, std::move(event));

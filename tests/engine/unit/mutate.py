@@ -12,91 +12,141 @@ import sys
 MUTANTS = {
     "raw_q": (
         "round.cc",
-        """    work.proposals.push_back(sampler.Warp(logits, draft_head_->token_ids));
-    id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
-""",
-        """    id = SampleFrom(sampler.Warp(logits, draft_head_->token_ids), sequence.uniforms().Next());
-    work.proposals.push_back(Sampler(SamplingParams{}, 0, {}).Warp(logits));
-""",
+        "slots_.proposals[work.first_slot + work.num_drafts] = *kept;",
+        """slots_.proposals[work.first_slot + work.num_drafts] =
+      *proposals_.Keep(Sampler(SamplingParams{}, 0, {}).Warp(logits, scratch_), logits.ids);""",
         "q is not what the draft was drawn from"),
     "unmapped_q": (
         "round.cc",
-        """    work.proposals.push_back(sampler.Warp(logits, draft_head_->token_ids));
-    id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
+        """      proposals_.Keep(sampler.Warp(logits, scratch_), logits.ids);
+  if (!kept) return false;
+  slots_.proposals[work.first_slot + work.num_drafts] = *kept;
+  *id = SampleFrom(*kept, work.sequence->uniforms().Next());
 """,
-        """    work.proposals.push_back(sampler.Warp(logits));
-    id = draft_head_->token_ids[SampleFrom(work.proposals.back(), sequence.uniforms().Next())];
+        """      proposals_.Keep(sampler.Warp(Logits(logits.values), scratch_), {});
+  if (!kept) return false;
+  slots_.proposals[work.first_slot + work.num_drafts] = *kept;
+  *id = logits.IdAt(SampleFrom(*kept, work.sequence->uniforms().Next()));
 """,
         "q is of places in the draft vocabulary, the draft is a token"),
     "share_as_q": (
         "round.cc",
-        """    id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
-""",
-        """    id = SampleFrom(work.proposals.back(), sequence.uniforms().Next());
-    for (double& q : work.proposals.back().probs) q *= draft_head_->token_ids.empty() ? 1.0 : 0.5;
-""",
+        "slots_.proposals[work.first_slot + work.num_drafts] = *kept;",
+        """slots_.proposals[work.first_slot + work.num_drafts] = *kept;
+  if (!logits.ids.empty()) slots_.proposals[work.first_slot + work.num_drafts].total *= 2;""",
         "q is the share of the whole vocabulary's mass, though the draft came from a part"),
     "wrong_q": (
         "round.cc",
-        "verdict = VerifyDraft(sampler.Warp(logits), work.proposals[draft_index],",
-        "verdict = VerifyDraft(sampler.Warp(logits), work.proposals.back(),",
+        "proposal = {slots_.ids[slot], slots_.proposals[slot]};",
+        """proposal = {slots_.ids[slot],
+                             slots_.proposals[work.first_slot + work.num_drafts - 1]};""",
         "q is another position's"),
     "missing_bonus": (
         "round.cc",
-        """  } else {
-    verdict.token = SampleFrom(sampler.Warp(logits), sequence.uniforms().Next());
-""",
-        """  } else {
-    if (work.num_accepted > 0) return false;
-    verdict.token = SampleFrom(sampler.Warp(logits), sequence.uniforms().Next());
-""",
+        "  if (sequence.finish_reason()) return;\n  sequence.Commit(verdict_.token",
+        """  if (sequence.finish_reason() || work.num_accepted == std::max(work.num_drafts, 1)) return;
+  sequence.Commit(verdict_.token""",
         "a block whose drafts are all accepted gives no token of the target's own"),
+    "one_too_many": (
+        "round.cc",
+        "  verdict_.num_accepted = verifier_.num_accepted();\n",
+        "  verdict_.num_accepted = std::min(verifier_.num_accepted() + 1, work.num_drafts);\n",
+        "accepts a rejected draft, and follows it by what stands in its place"),
     "stale_penalties": (
         "round.cc",
-        "for (const TokenId id : work.drafts) work.sequence->sampler().Pop(id);",
-        "for (const TokenId id : work.drafts) id < 0 ? work.sequence->sampler().Pop(id) : void();",
+        "for (const TokenId id : Drafts(work)) work.sequence->sampler().Pop(id);",
+        "for (const TokenId id : Drafts(work)) id < 0 ? work.sequence->sampler().Pop(id) : void();",
         "the penalties count drafts as if they were committed"),
-    "resampled_draft": (
+    "double_penalties": (
         "round.cc",
-        "verdict.accepted && !sequence.finish_reason()",
-        "has_draft && !sequence.finish_reason()",
-        "goes on after a rejected draft with rows that have seen the draft"),
+        "for (const TokenId id : drafts.first(num_before)) sampler.Pop(id);",
+        "for (const TokenId id : drafts.first(num_before)) id < 0 ? sampler.Pop(id) : void();",
+        "the penalties count drafts that are committed twice"),
     "residual_is_p": (
         "verification.cc",
-        "const double excess = target.probs[i] - (proposed ? proposal.probs[j] : 0.0);",
-        "const double excess = target.probs[i] + (proposed ? 0.0 : 0.0);",
+        "const double excess = target_.weights[i] * target_scale_ - q;",
+        "const double excess = target_.weights[i] * target_scale_ - 0 * q;",
         "a rejected draft is replaced from p, not from what q lacks of it"),
+    "swapped_residual": (
+        "verification.cc",
+        "const double excess = target_.weights[i] * target_scale_ - q;",
+        "const double excess = q - target_.weights[i] * target_scale_;",
+        "replaces a draft by what p lacks of q"),
+    "unnormalised_residual": (
+        "verification.cc",
+        "const double wanted = u * (mass + none);",
+        "const double wanted = u;",
+        "the mass that the residual lacks goes to its last token"),
+    "shared_excess_of_p": (
+        "verification.cc",
+        "return SumOfExcess(target_.weights, target_scale_, proposal_.weights, proposal_scale_);",
+        "return SumOfExcess(target_.weights, target_scale_, proposal_.weights, 0);",
+        "the mass of what q lacks is p's, where both are over all tokens"),
     "reused_uniform": (
         "verification.cc",
-        """  if (uniforms.Next() * q < p) return {true, draft};
-  const Distribution residual = Residual(target, proposal);
+        """  if (uniforms.Next() < Ratio(target, *proposal)) {
+    ++row_;
+    return true;
+  }
+  const double u = uniforms.Next();
 """,
         """  const double u = uniforms.Next();
-  if (u * q < p) return {true, draft};
-  const Distribution residual = Residual(target, proposal);
-  if (!residual.ids.empty()) return {false, SampleFrom(residual, u)};
+  if (u < Ratio(target, *proposal)) {
+    ++row_;
+    return true;
+  }
 """,
         "the residual's number depends on the verdict"),
     "accepts_all": (
         "verification.cc",
-        "if (uniforms.Next() * q < p) return",
-        "if (uniforms.Next() * q < p || p > 0) return",
+        "if (uniforms.Next() < Ratio(target, *proposal)) {",
+        "if (uniforms.Next() < 1e30 * Ratio(target, *proposal)) {",
         "accepts every draft that the target could generate"),
     "accepts_by_p": (
         "verification.cc",
-        "if (uniforms.Next() * q < p) return",
-        "if (uniforms.Next() < (q > 0 ? p : 0)) return",
+        "if (uniforms.Next() < Ratio(target, *proposal)) {",
+        "if (uniforms.Next() < target.Probability(proposal->token)) {",
         "accepts with probability p, not p / q"),
-    "unnormalised_residual": (
+    "unbounded_reach": (
         "verification.cc",
-        "prob /= total;",
-        "prob /= total > 0 ? 1 : 2;",
-        "the mass that the residual lacks goes to its last token"),
-    "swapped_residual": (
+        "reach_ = std::min(1.0, reach_ * Ratio(target, *proposal));",
+        "reach_ = std::min(1e9, reach_ * Ratio(target, *proposal));",
+        "a draft that the target likes better makes up for those after it"),
+    "forgotten_reach": (
         "verification.cc",
-        "const double excess = target.probs[i] - (proposed ? proposal.probs[j] : 0.0);",
-        "const double excess = (proposed ? proposal.probs[j] : 0.0) - target.probs[i];",
-        "replaces a draft by what p lacks of q"),
+        "reach_ = std::min(1.0, reach_ * Ratio(target, *proposal));",
+        "reach_ = std::min(1.0, Ratio(target, *proposal));",
+        "the last draft alone decides about the block"),
+    "residual_without_reach": (
+        "verification.cc",
+        "DrawExcess(target, reach_, proposal->distribution, 1 - reach_, u);",
+        "DrawExcess(target, 1, proposal->distribution, 1 - reach_, u);",
+        "draws from max(p - q, 0) after drafts whose reach is less than 1"),
+    "certain_rows": (
+        "verification.cc",
+        "DrawExcess(target, reach_, proposal->distribution, 1 - reach_, u);",
+        "DrawExcess(target, reach_, proposal->distribution, 0, u);",
+        "every row gives a token, so that drafts before it are always accepted"),
+    "first_row_decides": (
+        "verification.cc",
+        "  if (token) {\n    Settle(*token);",
+        "  if (token && num_accepted_ == 0) {\n    Settle(*token);",
+        "later rows than the first that gives a token after a draft do not count"),
+    "certain_end": (
+        "verification.cc",
+        "if (u < reach_) Settle(SampleFrom(target, u / reach_));",
+        "Settle(SampleFrom(target, u));",
+        "accepts every block as a whole"),
+    "biased_end": (
+        "verification.cc",
+        "if (u < reach_) Settle(SampleFrom(target, u / reach_));",
+        "if (u < reach_) Settle(SampleFrom(target, u));",
+        "the token after the block depends on the verdict"),
+    "rounding_row": (
+        "verification.cc",
+        "} else if (row_ == 0) {",
+        "} else {",
+        "where a row gives no token the target's own follows"),
 }
 
 

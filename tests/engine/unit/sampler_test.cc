@@ -12,6 +12,7 @@
 #include <numeric>
 #include <optional>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "engine/random.h"
@@ -29,6 +30,46 @@ std::vector<float> RandomLogits(std::mt19937_64& random, int vocab_size, float s
   for (float& logit : logits) logit = normal(random);
   return logits;
 }
+
+// A distribution of its own, as probabilities.
+struct Probabilities {
+  std::vector<TokenId> ids;
+  std::vector<double> probs;
+
+  double Of(TokenId id) const {
+    const auto it = std::find(ids.begin(), ids.end(), id);
+    return it == ids.end() ? 0 : probs[it - ids.begin()];
+  }
+};
+
+// A Sampler with memory, which takes logits as vectors.
+class TestSampler {
+ public:
+  TestSampler(const SamplingParams& params, int sample_index, std::span<const TokenId> prompt)
+      : sampler_(params, sample_index, prompt) {}
+
+  Sampler::Mode mode() const { return sampler_.mode(); }
+  void Push(TokenId id) { sampler_.Push(id); }
+  void Pop(TokenId id) { sampler_.Pop(id); }
+  TokenId Choose(const std::vector<float>& logits, int64_t position,
+                 const std::vector<TokenId>& ids = {}) {
+    return sampler_.Choose(Logits(logits, ids), position, scratch_);
+  }
+  Probabilities Warp(const std::vector<float>& logits, const std::vector<TokenId>& ids = {}) {
+    const Distribution warped = sampler_.Warp(Logits(logits, ids), scratch_);
+    Probabilities result;
+    for (size_t i = 0; i < warped.size(); ++i) {
+      result.ids.push_back(warped.IdAt(i));
+      result.probs.push_back(warped.weights[i] / warped.total);
+      EXPECT_EQ(warped.Probability(result.ids[i]), result.probs[i]);
+    }
+    return result;
+  }
+
+ private:
+  Sampler sampler_;
+  SamplerScratch scratch_;
+};
 
 // ---- Reference -------------------------------------------------------------------------------
 
@@ -90,7 +131,7 @@ std::map<TokenId, double> ReferenceWarp(const SamplingParams& params, std::vecto
   return left;
 }
 
-void ExpectDistribution(const Distribution& actual, const std::map<TokenId, double>& expected) {
+void ExpectDistribution(const Probabilities& actual, const std::map<TokenId, double>& expected) {
   EXPECT_TRUE(std::is_sorted(actual.ids.begin(), actual.ids.end()));
   ASSERT_EQ(actual.ids.size(), actual.probs.size());
   EXPECT_NEAR(std::accumulate(actual.probs.begin(), actual.probs.end(), 0.0), 1, 1e-12);
@@ -99,7 +140,7 @@ void ExpectDistribution(const Distribution& actual, const std::map<TokenId, doub
   ASSERT_EQ(actual.ids, expected_ids);
   for (const auto& [id, prob] : expected) {
     // A scaled f32 logit of up to 100 is off by 100 * 2^-24, its weight by as much relatively.
-    EXPECT_NEAR(actual.Probability(id), prob, 2e-5 * prob) << "token " << id;
+    EXPECT_NEAR(actual.Of(id), prob, 2e-5 * prob) << "token " << id;
   }
 }
 
@@ -112,7 +153,7 @@ SamplingParams Greedy() {
 }
 
 TEST(Sampler, GreedyTakesTheLargestAndTheLowestOfEquals) {
-  Sampler sampler(Greedy(), 0, {});
+  TestSampler sampler(Greedy(), 0, {});
   EXPECT_EQ(sampler.mode(), Sampler::Mode::kGreedy);
   EXPECT_EQ(sampler.Choose(std::vector<float>{-3, -1, -2}, 0), 1);
   EXPECT_EQ(sampler.Choose(std::vector<float>{1, 5, 5, 2, 5}, 0), 1);
@@ -124,24 +165,24 @@ TEST(Sampler, GreedyIgnoresTruncation) {
   params.top_k = 1;
   params.top_p = 0.1f;
   params.min_p = 1;
-  Sampler sampler(params, 0, {});
+  TestSampler sampler(params, 0, {});
   EXPECT_EQ(sampler.Choose(std::vector<float>{1, 5, 5, 2}, 0), 1);
 }
 
 TEST(Sampler, GreedyWarpIsOneTokensMass) {
-  Sampler sampler(Greedy(), 0, {});
-  const Distribution warped = sampler.Warp(std::vector<float>{1, 5, 5, 2});
+  TestSampler sampler(Greedy(), 0, {});
+  const Probabilities warped = sampler.Warp(std::vector<float>{1, 5, 5, 2});
   EXPECT_THAT(warped.ids, ElementsAre(1));
   EXPECT_THAT(warped.probs, ElementsAre(1.0));
 }
 
 TEST(Sampler, ModeIsUnseededOnlyWithTemperatureAndWithoutSeed) {
   SamplingParams params;
-  EXPECT_EQ(Sampler(params, 0, {}).mode(), Sampler::Mode::kUnseeded);
+  EXPECT_EQ(TestSampler(params, 0, {}).mode(), Sampler::Mode::kUnseeded);
   params.seed = 0;
-  EXPECT_EQ(Sampler(params, 0, {}).mode(), Sampler::Mode::kSeeded);
+  EXPECT_EQ(TestSampler(params, 0, {}).mode(), Sampler::Mode::kSeeded);
   params.temperature = 0;
-  EXPECT_EQ(Sampler(params, 0, {}).mode(), Sampler::Mode::kGreedy);
+  EXPECT_EQ(TestSampler(params, 0, {}).mode(), Sampler::Mode::kGreedy);
 }
 
 // ---- Bias and penalties ----------------------------------------------------------------------
@@ -149,7 +190,7 @@ TEST(Sampler, ModeIsUnseededOnlyWithTemperatureAndWithoutSeed) {
 TEST(Sampler, BiasIsAddedToTheLogit) {
   SamplingParams params = Greedy();
   params.logit_bias = {{0, 2.5f}, {2, -10.0f}};
-  Sampler sampler(params, 0, {});
+  TestSampler sampler(params, 0, {});
   EXPECT_EQ(sampler.Choose(std::vector<float>{1, 3, 9}, 0), 0);
   EXPECT_EQ(sampler.Choose(std::vector<float>{1, 4, 9}, 0), 1);
 }
@@ -158,7 +199,7 @@ TEST(Sampler, RepetitionPenaltyMovesLogitsOfEitherSignDown) {
   SamplingParams params = Greedy();
   params.repetition_penalty = 2;
   const std::vector<TokenId> prompt = {0};
-  Sampler sampler(params, 0, prompt);
+  TestSampler sampler(params, 0, prompt);
   // 4 / 2 = 2, -1 * 2 = -2.
   EXPECT_EQ(sampler.Choose(std::vector<float>{4, 2.1f}, 0), 1);
   EXPECT_EQ(sampler.Choose(std::vector<float>{4, 1.9f}, 0), 0);
@@ -171,7 +212,7 @@ TEST(Sampler, PresenceAndFrequencyCountGeneratedTokensOnly) {
   params.presence_penalty = 1;
   params.frequency_penalty = 0.5f;
   const std::vector<TokenId> prompt = {0, 0, 0};
-  Sampler sampler(params, 0, prompt);
+  TestSampler sampler(params, 0, prompt);
   EXPECT_EQ(sampler.Choose(std::vector<float>{1, 0.9f}, 0), 0);
   sampler.Push(0);  // -1.5
   EXPECT_EQ(sampler.Choose(std::vector<float>{2.6f, 1}, 0), 0);
@@ -189,9 +230,9 @@ TEST(Sampler, PopTakesBackPush) {
   const std::vector<TokenId> prompt = {1, 2, 2};
   std::mt19937_64 random(1);
   const std::vector<float> logits = RandomLogits(random, 6, 2);
-  Sampler sampler(params, 0, prompt);
+  TestSampler sampler(params, 0, prompt);
   sampler.Push(3);
-  const Distribution before = sampler.Warp(logits);
+  const Probabilities before = sampler.Warp(logits);
   const std::vector<TokenId> drafts = {3, 2, 5, 5};
   for (const TokenId id : drafts) sampler.Push(id);
   EXPECT_NE(sampler.Warp(logits).probs, before.probs);
@@ -218,7 +259,7 @@ TEST(Sampler, WarpWithPenaltiesIsTheReferences) {
     for (TokenId& id : prompt) id = any_token(random);
     for (TokenId& id : generated) id = any_token(random);
     const std::vector<float> logits = RandomLogits(random, 40, 3);
-    Sampler sampler(params, 0, prompt);
+    TestSampler sampler(params, 0, prompt);
     for (const TokenId id : generated) sampler.Push(id);
     ExpectDistribution(sampler.Warp(logits),
                        ReferenceWarp(params, ReferenceProcess(params, logits, prompt, generated)));
@@ -245,7 +286,7 @@ TEST(Sampler, WarpWithTruncationIsTheReferences) {
     const int vocab_size = round % 2 == 0 ? 50 : 1500;
     const std::vector<float> logits =
         RandomLogits(random, vocab_size, round % 3 == 0 ? 0.05f : 2.0f);
-    Sampler sampler(params, 0, {});
+    TestSampler sampler(params, 0, {});
     ExpectDistribution(sampler.Warp(logits), ReferenceWarp(params, {logits.begin(), logits.end()}));
   }
 }
@@ -253,23 +294,25 @@ TEST(Sampler, WarpWithTruncationIsTheReferences) {
 TEST(Sampler, TiesAtTheCutGoToTheLowerId) {
   SamplingParams params;
   params.top_k = 2;
-  EXPECT_THAT(Sampler(params, 0, {}).Warp(std::vector<float>{1, 2, 2, 2}).ids, ElementsAre(1, 2));
+  EXPECT_THAT(TestSampler(params, 0, {}).Warp(std::vector<float>{1, 2, 2, 2}).ids,
+              ElementsAre(1, 2));
   params.top_k = 0;
   params.top_p = 0.45f;
-  EXPECT_THAT(Sampler(params, 0, {}).Warp(std::vector<float>{0, 0, 0, 0}).ids, ElementsAre(0, 1));
+  EXPECT_THAT(TestSampler(params, 0, {}).Warp(std::vector<float>{0, 0, 0, 0}).ids,
+              ElementsAre(0, 1));
 }
 
 TEST(Sampler, TheExtremesOfTruncationKeepTheMostLikelyToken) {
   std::mt19937_64 random(4);
   const std::vector<float> logits = RandomLogits(random, 100, 1);
-  const TokenId best = ArgmaxOf(logits);
+  const TokenId best = static_cast<TokenId>(ScanLogits(logits).best);
   SamplingParams top_p, min_p, cold;
   top_p.top_p = 1e-6f;
   min_p.min_p = 1;
   cold.temperature = 0.01f;
   cold.min_p = 0.5f;
   for (const SamplingParams& params : {top_p, min_p, cold}) {
-    EXPECT_THAT(Sampler(params, 0, {}).Warp(logits).ids, ElementsAre(best));
+    EXPECT_THAT(TestSampler(params, 0, {}).Warp(logits).ids, ElementsAre(best));
   }
 }
 
@@ -303,14 +346,14 @@ TEST(Sampler, SomeTokensLogitsDoWhatAllDoWhereTheOthersAreFarBelow) {
         some = RandomLogits(random, static_cast<int>(ids.size()), 2);
     for (size_t i = 0; i < ids.size(); ++i) all[ids[i]] = some[i];
     params.seed = params.temperature > 0 ? std::optional<uint64_t>(random()) : std::nullopt;
-    Sampler sampler(params, 3, prompt);
+    TestSampler sampler(params, 3, prompt);
     for (const TokenId id : generated) sampler.Push(id);
     EXPECT_EQ(sampler.Choose(some, round, ids), sampler.Choose(all, round));
-    const Distribution warped = sampler.Warp(some, ids);
-    const Distribution expected = sampler.Warp(all);
+    const Probabilities warped = sampler.Warp(some, ids);
+    const Probabilities expected = sampler.Warp(all);
     EXPECT_TRUE(std::includes(ids.begin(), ids.end(), warped.ids.begin(), warped.ids.end()));
     for (TokenId id = 0; id < 200; ++id) {
-      ASSERT_NEAR(warped.Probability(id), expected.Probability(id), 1e-12) << "token " << id;
+      ASSERT_NEAR(warped.Of(id), expected.Of(id), 1e-12) << "token " << id;
     }
   }
 }
@@ -319,7 +362,7 @@ TEST(Sampler, BiasAndPenaltiesOfTokensThatAreNotThereHaveNoEffect) {
   SamplingParams params = Greedy();
   params.logit_bias = {{3, 100.0f}, {9, 100.0f}, {0, 100.0f}};
   params.repetition_penalty = 2;
-  Sampler sampler(params, 0, std::vector<TokenId>{0, 3, 9});
+  TestSampler sampler(params, 0, std::vector<TokenId>{0, 3, 9});
   const std::vector<TokenId> ids = {2, 4, 8};
   EXPECT_EQ(sampler.Choose(std::vector<float>{1, 3, 2}, 0, ids), 4);
   EXPECT_THAT(sampler.Warp(std::vector<float>{1, 3, 2}, ids).ids, ElementsAre(4));
@@ -329,19 +372,6 @@ TEST(Sampler, BiasAndPenaltiesOfTokensThatAreNotThereHaveNoEffect) {
 
 // ---- Drawing ---------------------------------------------------------------------------------
 
-TEST(Sampler, SampleFromInvertsTheCumulativeDistribution) {
-  const Distribution distribution{{2, 5, 9}, {0.25, 0.0, 0.75}};
-  EXPECT_EQ(SampleFrom(distribution, 0), 2);
-  EXPECT_EQ(SampleFrom(distribution, std::nextafter(0.25, 0)), 2);
-  EXPECT_EQ(SampleFrom(distribution, 0.25), 9);
-  EXPECT_EQ(SampleFrom(distribution, std::nextafter(1.0, 0)), 9);
-}
-
-TEST(Sampler, SampleFromNeverReturnsATokenWithoutMass) {
-  const Distribution rounded_down{{1, 2, 3}, {0.5, 0.5 - 1e-9, 0.0}};
-  EXPECT_EQ(SampleFrom(rounded_down, std::nextafter(1.0, 0)), 2);
-}
-
 TEST(Sampler, ChooseIsTheGumbelArgmaxOverWarpsSupport) {
   std::mt19937_64 random(5);
   for (int round = 0; round < 2000; ++round) {
@@ -349,8 +379,8 @@ TEST(Sampler, ChooseIsTheGumbelArgmaxOverWarpsSupport) {
     params.seed = random();
     const int sample_index = round % 16;
     const std::vector<float> logits = RandomLogits(random, round % 4 == 0 ? 1500 : 80, 2);
-    Sampler sampler(params, sample_index, {});
-    const Distribution warped = sampler.Warp(logits);
+    TestSampler sampler(params, sample_index, {});
+    const Probabilities warped = sampler.Warp(logits);
     const GumbelNoise noise(*params.seed, static_cast<uint32_t>(sample_index), round);
     TokenId best = -1;
     double best_score = -INFINITY;
@@ -370,15 +400,15 @@ TEST(Sampler, SeededFrequenciesFollowWarp) {
   params.top_k = 8;
   for (const uint64_t seed : {uint64_t{0}, uint64_t{1}, ~uint64_t{0}}) {
     params.seed = seed;
-    Sampler sampler(params, 0, {});
+    TestSampler sampler(params, 0, {});
     const std::vector<float> logits = RandomLogits(random, 12, 1);
-    const Distribution warped = sampler.Warp(logits);
+    const Probabilities warped = sampler.Warp(logits);
     std::map<TokenId, int64_t> counts;
     for (int position = 0; position < 100'000; ++position) {
       ++counts[sampler.Choose(logits, position)];
     }
     std::vector<std::pair<double, int64_t>> cells;
-    for (const TokenId id : warped.ids) cells.emplace_back(warped.Probability(id), counts[id]);
+    for (const TokenId id : warped.ids) cells.emplace_back(warped.Of(id), counts[id]);
     const ChiSquare chi_square = CompareCounts(cells);
     EXPECT_EQ(chi_square.degrees_of_freedom, 7);
     EXPECT_LT(chi_square.statistic, chi_square.Threshold()) << "seed " << seed;
@@ -390,7 +420,7 @@ TEST(Sampler, NoiseDiffersBySeedSampleAndPosition) {
   const auto choose = [&](uint64_t seed, int sample_index, int64_t position) {
     SamplingParams params;
     params.seed = seed;
-    return Sampler(params, sample_index, {}).Choose(flat, position);
+    return TestSampler(params, sample_index, {}).Choose(flat, position);
   };
   EXPECT_EQ(choose(7, 1, 3), choose(7, 1, 3));
   // A pair agrees with probability 1/1000, so few of a hundred do.
@@ -441,7 +471,7 @@ TEST(ComputeLogprobs, IsTheReferences) {
     const std::vector<double> probs = Softmax({logits.begin(), logits.end()});
     const TokenId chosen = static_cast<TokenId>(random() % 500);
     const int num_top = round % 21;
-    const TokenLogprobs actual = ComputeLogprobs(logits, chosen, num_top);
+    const TokenLogprobs actual = ComputeLogprobs(Logits(logits), chosen, num_top);
     // FastExp's error in the sum, and one rounding to f32.
     const auto expect_logprob = [&](float logprob, TokenId id) {
       const double exact = std::log(probs[id]);
@@ -449,7 +479,7 @@ TEST(ComputeLogprobs, IsTheReferences) {
     };
     EXPECT_EQ(actual.token_id, chosen);
     expect_logprob(actual.logprob, chosen);
-    EXPECT_EQ(actual.is_greedy, chosen == ArgmaxOf(logits));
+    EXPECT_EQ(actual.is_greedy, chosen == static_cast<TokenId>(ScanLogits(logits).best));
     std::vector<TokenId> order(logits.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
@@ -462,8 +492,20 @@ TEST(ComputeLogprobs, IsTheReferences) {
   }
 }
 
+TEST(ProbabilityOf, IsTheReferences) {
+  std::mt19937_64 random(9);
+  const std::vector<float> logits = RandomLogits(random, 50, 3);
+  const std::vector<double> probs = Softmax({logits.begin(), logits.end()});
+  std::vector<TokenId> ids;
+  for (TokenId id = 0; id < 50; ++id) ids.push_back(3 * id + 1);
+  for (TokenId id = 0; id < 50; ++id) {
+    EXPECT_NEAR(ProbabilityOf(id, Logits(logits)), probs[id], 5e-6 * probs[id]);
+    EXPECT_NEAR(ProbabilityOf(ids[id], Logits(logits, ids)), probs[id], 5e-6 * probs[id]);
+  }
+}
+
 TEST(ComputeLogprobs, TiesAreByLowerIdAndTopIsAtMostTheVocabulary) {
-  const TokenLogprobs logprobs = ComputeLogprobs(std::vector<float>{1, 2, 2}, 2, 20);
+  const TokenLogprobs logprobs = ComputeLogprobs(Logits(std::vector<float>{1, 2, 2}), 2, 20);
   EXPECT_FALSE(logprobs.is_greedy);
   ASSERT_EQ(logprobs.top.size(), 3u);
   EXPECT_EQ(logprobs.top[0].token_id, 1);

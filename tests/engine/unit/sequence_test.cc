@@ -38,6 +38,12 @@ class SequenceTest : public testing::Test {
     }
   }
 
+  static Delta TakeDelta(Sequence& sequence) {
+    const Delta delta = sequence.delta();
+    sequence.ClearDelta();
+    return delta;
+  }
+
   const FakeTokenizer tokenizer_;
   GenerateRequest params_;
 };
@@ -48,7 +54,7 @@ TEST_F(SequenceTest, CommittedTokensAndTextGoToTheNextDelta) {
   sequence->Commit('d', true, std::nullopt);
   sequence->Commit('e', true, std::nullopt);
   sequence->Commit('f', false, std::nullopt);
-  const Delta delta = sequence->TakeDelta();
+  const Delta delta = TakeDelta(*sequence);
   EXPECT_THAT(delta.token_ids, ElementsAre('d', 'e', 'f'));
   EXPECT_EQ(delta.num_accepted_drafts, 2);
   EXPECT_EQ(delta.text, "def");
@@ -63,7 +69,7 @@ TEST_F(SequenceTest, EchoOpensTheFirstDelta) {
   params_.output.echo = true;
   const auto sequence = Make("abc");
   sequence->Commit('d', false, std::nullopt);
-  const Delta delta = sequence->TakeDelta();
+  const Delta delta = TakeDelta(*sequence);
   EXPECT_THAT(delta.token_ids, ElementsAre('a', 'b', 'c', 'd'));
   EXPECT_EQ(delta.text, "abcd");
   EXPECT_EQ(sequence->num_generated(), 1);
@@ -73,7 +79,7 @@ TEST_F(SequenceTest, EchoOpensTheFirstDelta) {
 TEST_F(SequenceTest, LogprobsGoWithTheirTokens) {
   const auto sequence = Make("a");
   sequence->Commit('d', false, TokenLogprobs{'d', -0.5f, true, {}});
-  const Delta delta = sequence->TakeDelta();
+  const Delta delta = TakeDelta(*sequence);
   ASSERT_EQ(delta.logprobs.size(), 1u);
   EXPECT_EQ(delta.logprobs[0].logprob, -0.5f);
 }
@@ -126,7 +132,7 @@ TEST_F(SequenceTest, EndsWithAStopSequenceThatTheTextMayOmitOrKeep) {
     const auto sequence = Make("a");
     CommitAll(*sequence, "xEND");
     EXPECT_EQ(sequence->finish_reason(), FinishReason::kStopSequence);
-    const Delta delta = sequence->TakeDelta();
+    const Delta delta = TakeDelta(*sequence);
     EXPECT_EQ(delta.text, include ? "xEND" : "x");
     EXPECT_EQ(delta.token_ids.size(), 4u);
     EXPECT_EQ(sequence->MakeFinishedEvent({}).matched_stop, "END");
@@ -139,7 +145,7 @@ TEST_F(SequenceTest, TextHeldBackComesWithTheEnd) {
   const auto sequence = Make("a");
   CommitAll(*sequence, "xEN");
   EXPECT_EQ(sequence->finish_reason(), FinishReason::kMaxTokens);
-  EXPECT_EQ(sequence->TakeDelta().text, "xEN");
+  EXPECT_EQ(TakeDelta(*sequence).text, "xEN");
 }
 
 TEST_F(SequenceTest, AnUnfinishedCharacterAtTheEndIsReplacedAndMayBeAStop) {
@@ -147,19 +153,19 @@ TEST_F(SequenceTest, AnUnfinishedCharacterAtTheEndIsReplacedAndMayBeAStop) {
   const auto plain = Make("a");
   CommitAll(*plain, "x");
   plain->Commit(0xe2, false, std::nullopt);
-  EXPECT_EQ(plain->TakeDelta().text, "x\xef\xbf\xbd");
+  EXPECT_EQ(TakeDelta(*plain).text, "x\xef\xbf\xbd");
   params_.stopping.stop_sequences = {"\xef\xbf\xbd"};
   const auto stopped = Make("a");
   CommitAll(*stopped, "x");
   stopped->Commit(0xe2, false, std::nullopt);
   EXPECT_EQ(stopped->finish_reason(), FinishReason::kStopSequence);
-  EXPECT_EQ(stopped->TakeDelta().text, "x");
+  EXPECT_EQ(TakeDelta(*stopped).text, "x");
 }
 
 // ---- Keys and values -------------------------------------------------------------------------
 
 TEST_F(SequenceTest, BlocksCoverPositionsAndGoBackToThePool) {
-  BlockPool pool(4);
+  KvPool pool(4);
   const auto sequence = Make("abc");
   EXPECT_EQ(sequence->NumBlocksMissing(0), 0);
   EXPECT_EQ(sequence->NumBlocksMissing(16), 1);

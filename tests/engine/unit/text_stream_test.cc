@@ -16,6 +16,43 @@
 namespace strata {
 namespace {
 
+// What one call has sent.
+struct Output {
+  std::string text;
+  std::optional<std::string> matched_stop;
+};
+
+// A TextStream that returns what it sends.
+class TestStream {
+ public:
+  TestStream(const Tokenizer* tokenizer, const std::vector<std::string>& stops, bool include)
+      : stream_(tokenizer, /*at_text_start=*/false, stops, include) {}
+
+  Output Append(TokenId id) {
+    return Call([&](std::string* text) { return stream_.Append(id, text); });
+  }
+  Output Finish() {
+    return Call([&](std::string* text) { return stream_.Finish(text); });
+  }
+  std::string AppendUnsearched(TokenId id) {
+    std::string text;
+    stream_.AppendUnsearched(id, &text);
+    return text;
+  }
+
+ private:
+  template <typename Function>
+  Output Call(Function function) {
+    // What is there already stays.
+    std::string text = "before";
+    const std::string* stop = function(&text);
+    EXPECT_TRUE(text.starts_with("before"));
+    return {text.substr(6), stop == nullptr ? std::nullopt : std::optional(*stop)};
+  }
+
+  TextStream stream_;
+};
+
 struct Outcome {
   std::string text;
   std::optional<std::string> stop;
@@ -52,11 +89,11 @@ size_t MostHeld(const std::string& text, const std::vector<std::string>& stops) 
 Outcome Stream(const std::vector<std::string>& pieces, const std::vector<std::string>& stops,
                bool include, const Outcome& expected) {
   const FakeTokenizer tokenizer(pieces);
-  TextStream stream(&tokenizer, /*at_text_start=*/false, stops, include);
+  TestStream stream(&tokenizer, stops, include);
   Outcome outcome;
   std::string bytes;
   for (size_t i = 0; i < pieces.size(); ++i) {
-    const TextStream::Output output = stream.Append(static_cast<TokenId>(i));
+    const Output output = stream.Append(static_cast<TokenId>(i));
     outcome.text += output.text;
     outcome.stop = output.matched_stop;
     EXPECT_TRUE(expected.text.starts_with(outcome.text));
@@ -65,7 +102,7 @@ Outcome Stream(const std::vector<std::string>& pieces, const std::vector<std::st
     const std::string known = ReplaceInvalidUtf8(bytes.substr(0, CompleteUtf8Prefix(bytes)));
     EXPECT_EQ(outcome.text.size() + MostHeld(known, stops), known.size());
   }
-  const TextStream::Output rest = stream.Finish();
+  const Output rest = stream.Finish();
   outcome.text += rest.text;
   outcome.stop = rest.matched_stop;
   return outcome;
@@ -73,7 +110,7 @@ Outcome Stream(const std::vector<std::string>& pieces, const std::vector<std::st
 
 TEST(TextStream, WithoutStopsEverythingIsSentAtOnce) {
   const FakeTokenizer tokenizer({"ab", "c", " d"});
-  TextStream stream(&tokenizer, false, {}, false);
+  TestStream stream(&tokenizer, {}, false);
   EXPECT_EQ(stream.Append(0).text, "ab");
   EXPECT_EQ(stream.Append(1).text, "c");
   EXPECT_EQ(stream.Append(2).text, " d");
@@ -82,39 +119,39 @@ TEST(TextStream, WithoutStopsEverythingIsSentAtOnce) {
 
 TEST(TextStream, HoldsBackWhatMayBecomeAStopAndSendsItWhenItDoesNot) {
   const FakeTokenizer tokenizer({"one\n", "\n", "two", "\n\n", "User:"});
-  TextStream stream(&tokenizer, false, {"\n\nUser:"}, false);
+  TestStream stream(&tokenizer, {"\n\nUser:"}, false);
   EXPECT_EQ(stream.Append(0).text, "one");
   EXPECT_EQ(stream.Append(1).text, "");
   EXPECT_EQ(stream.Append(2).text, "\n\ntwo");
   EXPECT_EQ(stream.Append(3).text, "");
-  const TextStream::Output last = stream.Append(4);
+  const Output last = stream.Append(4);
   EXPECT_EQ(last.text, "");
   EXPECT_EQ(last.matched_stop, "\n\nUser:");
 }
 
 TEST(TextStream, OfSeveralStopsTheOneThatEndsFirstMatches) {
   const FakeTokenizer tokenizer({"xabcd"});
-  TextStream longer_later(&tokenizer, false, {"abcd", "bc"}, false);
+  TestStream longer_later(&tokenizer, {"abcd", "bc"}, false);
   EXPECT_EQ(longer_later.Append(0).matched_stop, "bc");
-  TextStream together(&tokenizer, false, {"c", "abc", "bc"}, false);
-  const TextStream::Output output = together.Append(0);
+  TestStream together(&tokenizer, {"c", "abc", "bc"}, false);
+  const Output output = together.Append(0);
   EXPECT_EQ(output.matched_stop, "abc");
   EXPECT_EQ(output.text, "x");
 }
 
 TEST(TextStream, AStopMayBeCompletedByTheReplacedBytesAtTheEnd) {
   const FakeTokenizer tokenizer({"a\xe2\x82"});
-  TextStream stream(&tokenizer, false, {"\xef\xbf\xbd"}, false);
+  TestStream stream(&tokenizer, {"\xef\xbf\xbd"}, false);
   EXPECT_EQ(stream.Append(0).text, "a");
   EXPECT_EQ(stream.Finish().matched_stop, "\xef\xbf\xbd");
 }
 
 TEST(TextStream, EchoedTextIsNotSearched) {
   const FakeTokenizer tokenizer({"stop", "go", "stop"});
-  TextStream stream(&tokenizer, false, {"stop"}, true);
+  TestStream stream(&tokenizer, {"stop"}, true);
   EXPECT_EQ(stream.AppendUnsearched(0), "stop");
   EXPECT_EQ(stream.Append(1).text, "go");
-  const TextStream::Output output = stream.Append(2);
+  const Output output = stream.Append(2);
   EXPECT_EQ(output.text, "stop");
   EXPECT_EQ(output.matched_stop, "stop");
 }
