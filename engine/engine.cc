@@ -15,6 +15,7 @@
 #include "engine/draft_vocabulary.h"
 #include "engine/model/llama_model.h"
 #include "engine/policy/cost_profiler.h"
+#include "engine/policy/experience_file.h"
 #include "engine/request_validation.h"
 #include "engine/speculation_policy.h"
 #include "engine/status_macros.h"
@@ -30,6 +31,7 @@ namespace {
 constexpr int kMaxLogitRows = 32;
 // (Row, exit) pairs that one round may probe.
 constexpr int kMaxProbes = 16;
+constexpr std::chrono::seconds kTimeBetweenSaves{60};
 
 absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config) {
   const auto invalid = [](std::string message) {
@@ -152,6 +154,7 @@ class Engine::Impl {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const kernels::Backend& backend() const { return *backend_; }
   const SpeculationPolicy& policy() const { return policy_; }
+  std::vector<std::string> TakeWarnings();
   int max_context() const { return max_context_; }
 
  private:
@@ -169,6 +172,10 @@ class Engine::Impl {
   std::optional<Inbox> WaitForWork();
   void Publish();
   void Fail(const std::string& what);
+  absl::Status RestoreExperience();
+  void SaveExperience();
+  // By which experience of one model is told from that of another.
+  std::string ModelDescription() const;
 
   // Constant after construction.
   const std::unique_ptr<Checkpoint> checkpoint_;
@@ -184,6 +191,7 @@ class Engine::Impl {
   // Step thread only, after Start.
   std::unique_ptr<LlamaModel> model_;
   std::unique_ptr<StepLoop> loop_;
+  Instant next_save_{};
 
   mutable std::mutex mu_;
   std::condition_variable work_;  // inbox_ or stopping_ changed
@@ -197,6 +205,7 @@ class Engine::Impl {
   int num_unfinished_ = 0;  // samples submitted and not ended
   EngineLoad load_;
   EngineCounters counters_;
+  std::vector<std::string> warnings_;
 
   std::mutex join_mu_;
   std::thread step_thread_;  // guarded by join_mu_ after Start
@@ -236,9 +245,46 @@ absl::Status Engine::Impl::Start() {
   loop_ = std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, costs,
                                      observer_, clock_);
   if (!draft_tokens.empty()) RETURN_IF_ERROR(loop_->SetDraftTokens(std::move(draft_tokens)));
+  RETURN_IF_ERROR(RestoreExperience());
   load_ = loop_->MakeLoad();
   step_thread_ = std::thread([this] { RunStepThread(); });
   return absl::OkStatus();
+}
+
+std::string Engine::Impl::ModelDescription() const {
+  const ModelConfig& config = checkpoint_->config();
+  return fmt::format("{} ({} layers of {}, vocabulary of {})", config.name, config.num_layers,
+                     config.hidden_size, config.vocab_size);
+}
+
+// A file that cannot be used costs what was learnt; one that could not be written, the start.
+absl::Status Engine::Impl::RestoreExperience() {
+  if (options_.policy_state.empty()) return absl::OkStatus();
+  DraftController& controller = loop_->draft_controller();
+  const auto experience =
+      ReadExperience(options_.policy_state, ModelDescription(), checkpoint_->config().num_layers);
+  if (experience.ok()) {
+    controller.Restore(*experience);
+  } else if (!absl::IsNotFound(experience.status())) {
+    warnings_.push_back(fmt::format("policy state: {}; speculation begins to learn anew",
+                                    std::string(experience.status().message())));
+  }
+  next_save_ = clock_->Now() + kTimeBetweenSaves;
+  return WriteExperience(options_.policy_state, controller.experience(), ModelDescription());
+}
+
+void Engine::Impl::SaveExperience() {
+  next_save_ = clock_->Now() + kTimeBetweenSaves;
+  const absl::Status written = WriteExperience(
+      options_.policy_state, loop_->draft_controller().experience(), ModelDescription());
+  if (written.ok()) return;
+  std::lock_guard lock(mu_);
+  warnings_.push_back("policy state: " + std::string(written.message()));
+}
+
+std::vector<std::string> Engine::Impl::TakeWarnings() {
+  std::lock_guard lock(mu_);
+  return std::exchange(warnings_, {});
 }
 
 absl::StatusOr<std::vector<TokenId>> Engine::Impl::EncodePrompt(
@@ -332,6 +378,7 @@ void Engine::Impl::RunStepThread() {
       for (const RequestId id : inbox->cancelled) loop_->Cancel(id);
       loop_->Step();
       Publish();
+      if (!options_.policy_state.empty() && clock_->Now() >= next_save_) SaveExperience();
     }
   } catch (const std::exception& error) {
     // A lost device or no memory: nothing can be computed any more.
@@ -348,6 +395,7 @@ void Engine::Impl::RunStepThread() {
   for (auto& request : submitted) loop_->Accept(std::move(request));
   loop_->AbortAll(reason);
   Publish();
+  if (!options_.policy_state.empty()) SaveExperience();
 }
 
 void Engine::Impl::Fail(const std::string& what) {
@@ -408,6 +456,7 @@ EngineCounters Engine::GetCounters() const { return impl_->GetCounters(); }
 const Checkpoint& Engine::checkpoint() const { return impl_->checkpoint(); }
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
 int Engine::max_context() const { return impl_->max_context(); }
+std::vector<std::string> Engine::TakeWarnings() { return impl_->TakeWarnings(); }
 Speculation Engine::default_fixed_speculation() const { return impl_->policy().default_fixed(); }
 std::string Engine::backend_description() const { return impl_->backend().Description(); }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,6 +40,9 @@ struct EngineOptions {
   // Rounds that are predicted to take longer do not draft, or draft more, for kAuto. Zero: no
   // limit.
   std::chrono::milliseconds max_inter_token_latency{0};
+  // What kAuto has learnt about the traffic: read at the start if it is there, written in between
+  // and in the end. Empty: it is forgotten.
+  std::string policy_state;
   // How long the start may take to measure what passes through the model cost.
   std::chrono::milliseconds cost_profile_time{500};
   // Drafts are chosen among that many tokens only, which makes them cheaper, and a little worse:
@@ -125,6 +129,8 @@ class Engine {
   // What Speculation::Mode::kFixed means where nobody says.
   Speculation default_fixed_speculation() const;
   std::string backend_description() const;
+  // What did not keep it from working, since the last call.
+  std::vector<std::string> TakeWarnings();
 
  private:
   class Impl;

@@ -29,6 +29,10 @@ int Fail(int exit_code, const absl::Status& status) {
   return exit_code;
 }
 
+void LogWarnings(Engine& engine) {
+  for (const std::string& warning : engine.TakeWarnings()) spdlog::warn("{}", warning);
+}
+
 // Serves until a signal comes; then drains.
 void ServeUntilSignal(const Options& options, ShutdownSignal* signal, StrataServer* server) {
   signal->Wait(1, absl::InfiniteDuration());
@@ -57,6 +61,7 @@ int Run(const Options& options, ShutdownSignal* signal) {
   if (!engine.ok()) return Fail(kExitFailure, engine.status());
   auto server = StrataServer::Start(options, engine->get(), &metrics);
   if (!server.ok()) return Fail(kExitFailure, server.status());
+  LogWarnings(**engine);
   signal->Arm();
   if (!options.port_file.empty()) {
     const absl::Status status =
@@ -69,6 +74,8 @@ int Run(const Options& options, ShutdownSignal* signal) {
              (*engine)->checkpoint().config().name, (*engine)->backend_description());
   std::fflush(stdout);
   ServeUntilSignal(options, signal, server->get());
+  (*engine)->Stop(absl::UnavailableError("the server is shutting down"));
+  LogWarnings(**engine);
   return EXIT_SUCCESS;
 }
 

@@ -13,8 +13,7 @@ constexpr std::array<double, AcceptanceModel::kNumConfidences - 1> kConfidenceEn
 constexpr std::array<double, AcceptanceModel::kNumConfidences> kConfidenceGuess = {
     0.1, 0.2, 0.35, 0.5, 0.6, 0.75, 0.88, 0.95};
 
-// Outcomes that a cell remembers, and that its prior counts for.
-constexpr double kCellMemory = 256;
+// Outcomes that the guess about a cell counts for, and what more general cells say of it.
 constexpr double kGuessWeight = 4;
 constexpr double kParentWeight = 8;
 constexpr double kLiftRate = 0.03;
@@ -26,13 +25,23 @@ double Inside(double p) { return std::clamp(p, 0.002, 0.998); }
 // The chances of a draft at a relative depth in (0, 1), before anything is known.
 double GuessByDepth(double depth) { return 0.92 - 0.35 * (1 - depth) * (1 - depth); }
 
+double Mean(const AcceptanceModel::Cell& cell, double prior, double prior_weight) {
+  return (cell.accepted + prior * prior_weight) / (cell.weight + prior_weight);
+}
+
+void Add(double accepted, AcceptanceModel::Cell& cell) {
+  const float keep = std::min(1.0f, AcceptanceModel::kMemory / (cell.weight + 1));
+  cell.weight = (cell.weight + 1) * keep;
+  cell.accepted = (cell.accepted + static_cast<float>(accepted)) * keep;
+}
+
 }  // namespace
 
-void OutcomeFactor::Add(double expected, double accepted, double weight, double memory) {
-  const double keep = std::min(1.0, memory / (weight_ + weight));
-  weight_ = static_cast<float>((weight_ + weight) * keep);
-  expected_ = static_cast<float>((expected_ + weight * expected) * keep);
-  accepted_ = static_cast<float>((accepted_ + weight * accepted) * keep);
+void OutcomeFactor::Add(double expected, double accepted, double memory) {
+  const double keep = std::min(1.0, memory / (weight_ + 1));
+  weight_ = static_cast<float>((weight_ + 1) * keep);
+  expected_ = static_cast<float>((expected_ + expected) * keep);
+  accepted_ = static_cast<float>((accepted_ + accepted) * keep);
 }
 
 double OutcomeFactor::odds(double prior_weight) const {
@@ -52,20 +61,15 @@ int AcceptanceModel::ConfidenceClass(double confidence) {
 
 int AcceptanceModel::PositionClass(int index) { return index < 2 ? index : index < 4 ? 2 : 3; }
 
-void AcceptanceModel::Cell::Add(double value, double value_weight, double memory) {
-  const double keep = std::min(1.0, memory / (weight + value_weight));
-  weight = static_cast<float>((weight + value_weight) * keep);
-  accepted = static_cast<float>((accepted + value_weight * value) * keep);
-}
-
 AcceptanceModel::AcceptanceModel(int num_layers)
     : num_layers_(num_layers), exits_(static_cast<size_t>(kNumSamplerModes) * num_layers) {
-  for (auto& mode : lifts_) {
-    for (auto& position : mode) position.fill(1);
+  for (Lifts& lifts : lifts_) {
+    lifts.fill(1);
     // A sure draft is rather followed by another one that holds.
     for (int position = 1; position < kNumPositions; ++position) {
       for (int c = 0; c < kNumConfidences; ++c) {
-        mode[position][c] = static_cast<float>(std::exp2(2.0 * c / (kNumConfidences - 1) - 1));
+        lifts[Before(position, c)] =
+            static_cast<float>(std::exp2(2.0 * c / (kNumConfidences - 1) - 1));
       }
     }
   }
@@ -73,41 +77,40 @@ AcceptanceModel::AcceptanceModel(int num_layers)
 
 double AcceptanceModel::BeforeDraft(Sampler::Mode mode, int exit_layer, int index,
                                     int previous) const {
-  const Exit& exit = At(mode, exit_layer);
-  const double first = Inside(exit.before[0][kAny].Mean(
-      GuessByDepth(static_cast<double>(exit_layer) / num_layers_), kGuessWeight));
+  const Exit& cells = exit(mode, exit_layer);
+  const double guess = GuessByDepth(static_cast<double>(exit_layer) / num_layers_);
+  const double first = Inside(Mean(cells[Before(0, kAny)], guess, kGuessWeight));
   const int position = PositionClass(index);
   if (position == 0) return first;
-  const double lift = lifts_[static_cast<int>(mode)][position][previous];
-  return Inside(exit.before[position][previous].Mean(WithOdds(first, lift), kParentWeight));
+  const int cell = Before(position, previous);
+  return Inside(Mean(cells[cell], WithOdds(first, lifts(mode)[cell]), kParentWeight));
 }
 
 double AcceptanceModel::AfterDraft(Sampler::Mode mode, int exit_layer, int index,
                                    int confidence) const {
-  const Exit& exit = At(mode, exit_layer);
+  const Exit& cells = exit(mode, exit_layer);
   const double any_position =
-      exit.after[kNumPositions][confidence].Mean(kConfidenceGuess[confidence], kGuessWeight);
-  return Inside(exit.after[PositionClass(index)][confidence].Mean(any_position, kParentWeight));
+      Mean(cells[After(kNumPositions, confidence)], kConfidenceGuess[confidence], kGuessWeight);
+  return Inside(Mean(cells[After(PositionClass(index), confidence)], any_position, kParentWeight));
 }
 
 void AcceptanceModel::Learn(Sampler::Mode mode, int exit_layer, int index, int previous,
-                            int confidence, double accepted, double weight) {
-  Exit& exit = exits_[static_cast<int>(mode) * num_layers_ + exit_layer];
+                            int confidence, double accepted) {
+  Exit& cells = exit(mode, exit_layer);
   const int position = PositionClass(index);
-  if (position > 0) {
-    const double first = BeforeDraft(mode, exit_layer, 0, kAny);
-    for (const int seen : {kAny, previous}) {
-      float& lift = lifts_[static_cast<int>(mode)][position][seen];
-      const double surprise = accepted - WithOdds(first, lift);
-      lift = std::clamp(lift * static_cast<float>(1 + kLiftRate * weight * surprise), 0.05f, 20.0f);
-      if (previous == kAny) break;
-    }
-  }
-  exit.before[position][kAny].Add(accepted, weight, kCellMemory);
-  if (previous != kAny) exit.before[position][previous].Add(accepted, weight, kCellMemory);
+  const double first = BeforeDraft(mode, exit_layer, 0, kAny);
+  const auto learn_before = [&](int cell) {
+    Add(accepted, cells[cell]);
+    if (position == 0) return;
+    float& lift = lifts(mode)[cell];
+    const double surprise = accepted - WithOdds(first, lift);
+    lift = std::clamp(lift * static_cast<float>(1 + kLiftRate * surprise), 1 / kMaxLift, kMaxLift);
+  };
+  learn_before(Before(position, kAny));
+  if (previous != kAny) learn_before(Before(position, previous));
   if (confidence == kAny) return;
-  exit.after[position][confidence].Add(accepted, weight, kCellMemory);
-  exit.after[kNumPositions][confidence].Add(accepted, weight, kCellMemory);
+  Add(accepted, cells[After(position, confidence)]);
+  Add(accepted, cells[After(kNumPositions, confidence)]);
 }
 
 void AcceptanceModel::NoteOutcome(double predicted, double accepted) {

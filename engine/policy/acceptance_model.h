@@ -16,15 +16,20 @@ namespace strata {
 inline double WithOdds(double p, double odds) { return p * odds / (1 - p + p * odds); }
 
 // How much better or worse than expected the drafts of someone fare, as a factor of their odds.
-// Shrunk towards 1: it takes `kPriorWeight` outcomes to believe half of a deviation.
+// Shrunk towards 1: it takes `prior_weight` outcomes to believe half of a deviation.
 class OutcomeFactor {
  public:
-  void Add(double expected, double accepted, double weight, double memory);
+  OutcomeFactor() = default;
+  OutcomeFactor(float weight, float expected, float accepted)
+      : weight_(weight), expected_(expected), accepted_(accepted) {}
+
+  void Add(double expected, double accepted, double memory);
   double odds(double prior_weight) const;
-  double weight() const { return weight_; }
+  float weight() const { return weight_; }
+  float expected() const { return expected_; }
+  float accepted() const { return accepted_; }
 
  private:
-  friend class AcceptanceState;
   float weight_ = 0;    // of outcomes, the older the less
   float expected_ = 0;  // sums of weighted probabilities
   float accepted_ = 0;
@@ -51,42 +56,51 @@ class AcceptanceModel {
   double AfterDraft(Sampler::Mode mode, int exit_layer, int index, int confidence) const;
 
   // A draft whose predecessors were accepted was accepted itself (1), or not (0), or would have
-  // been with some probability; its confidence may be kAny. `weight` says how many such drafts that
-  // is worth.
+  // been with some probability. Its confidence may be kAny.
   void Learn(Sampler::Mode mode, int exit_layer, int index, int previous, int confidence,
-             double accepted, double weight);
+             double accepted);
 
   // Mean distance of predicted from observed acceptance, by predicted tenths, of late drafts.
   double calibration_error() const;
   void NoteOutcome(double predicted, double accepted);
 
- private:
-  friend class PolicyState;
+  // ---- What is counted, to be saved and restored
   struct Cell {
-    float weight = 0;
-    float accepted = 0;
-    double Mean(double prior, double prior_weight) const {
-      return (accepted + prior * prior_weight) / (weight + prior_weight);
-    }
-    void Add(double value, double value_weight, double memory);
+    float weight = 0;    // of outcomes, the older the less; at most kMemory
+    float accepted = 0;  // in [0, weight]
   };
-  struct Exit {
-    // [position][confidence of the one before, or kAny]
-    std::array<std::array<Cell, kNumConfidences + 1>, kNumPositions> before;
-    // [position][own confidence]; the last row counts all positions.
-    std::array<std::array<Cell, kNumConfidences>, kNumPositions + 1> after;
-  };
+  static constexpr float kMemory = 256;
+  static constexpr float kMaxLift = 20;
+  static constexpr int kNumBefore = kNumPositions * (kNumConfidences + 1);
+  static constexpr int kNumAfter = (kNumPositions + 1) * kNumConfidences;
+  using Exit = std::array<Cell, kNumBefore + kNumAfter>;
+  using Lifts = std::array<float, kNumBefore>;
 
-  const Exit& At(Sampler::Mode mode, int exit_layer) const {
+  int num_layers() const { return num_layers_; }
+  // The outcomes at an exit: [position][confidence of the draft before, or kAny], then
+  // [position, or kNumPositions for all][own confidence].
+  const Exit& exit(Sampler::Mode mode, int exit_layer) const {
     return exits_[static_cast<int>(mode) * num_layers_ + exit_layer];
+  }
+  Exit& exit(Sampler::Mode mode, int exit_layer) {
+    return exits_[static_cast<int>(mode) * num_layers_ + exit_layer];
+  }
+  // By how much the odds of later drafts differ from the first one's, over all exits, in
+  // [1 / kMaxLift, kMaxLift]: [position][confidence of the draft before, or kAny].
+  const Lifts& lifts(Sampler::Mode mode) const { return lifts_[static_cast<int>(mode)]; }
+  Lifts& lifts(Sampler::Mode mode) { return lifts_[static_cast<int>(mode)]; }
+
+ private:
+  static constexpr int Before(int position, int previous) {
+    return position * (kNumConfidences + 1) + previous;
+  }
+  static constexpr int After(int position, int confidence) {
+    return kNumBefore + position * kNumConfidences + confidence;
   }
 
   int num_layers_;
   std::vector<Exit> exits_;  // [mode, exit layer]
-  // By how much the odds of later drafts differ from the first one's, over all exits.
-  // [mode][position][confidence of the one before, or kAny]
-  std::array<std::array<std::array<float, kNumConfidences + 1>, kNumPositions>, kNumSamplerModes>
-      lifts_;
+  std::array<Lifts, kNumSamplerModes> lifts_;
   struct Tenth {
     float weight = 0, predicted = 0, accepted = 0;
   };

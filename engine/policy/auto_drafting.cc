@@ -13,6 +13,7 @@ void AutoDrafting::Accept(Sequence& sequence, const Speculation& speculation) {
   sequence.draft_row = std::make_unique<DraftRow>();
   DraftRow& row = *sequence.draft_row;
   row.mode = sequence.sampler().mode();
+  row.tenant = controller_.Tenant(sequence.request()->params.tenant.name);
   row.most_drafts = speculation.num_draft_tokens;
   row.sequence = &sequence;
   switch (speculation.mode) {

@@ -373,9 +373,9 @@ void DraftController::Verified(DraftRow& row, std::span<const float> confidences
 void DraftController::Learn(DraftRow& row, int exit_layer, int index, int previous, int confidence,
                             double accepted) {
   const double expected = acceptance_.BeforeDraft(row.mode, exit_layer, index, previous);
-  row.outcomes.Add(WithOdds(expected, tenants_.odds(row.tenant)), accepted, 1, kRowMemory);
-  tenants_.outcomes(row.tenant).Add(expected, accepted, 1, kTenantMemory);
-  acceptance_.Learn(row.mode, exit_layer, index, previous, confidence, accepted, 1);
+  row.outcomes.Add(WithOdds(expected, tenants_.odds(row.tenant)), accepted, kRowMemory);
+  tenants_.outcomes(row.tenant).Add(expected, accepted, kTenantMemory);
+  acceptance_.Learn(row.mode, exit_layer, index, previous, confidence, accepted);
 }
 
 // ---- Probes
@@ -433,11 +433,10 @@ void DraftController::End(const Outcome& outcome) {
   recent_promise_ = kRecentKept * recent_promise_ + promised_rate_ * seconds;
 }
 
-void DraftController::Restore(const AcceptanceModel& acceptance, const TenantFactors& tenants,
-                              int exit_layer) {
-  acceptance_ = acceptance;
-  tenants_ = tenants;
-  exit_layer_ = exit_layer;
+void DraftController::Restore(const Experience& experience) {
+  acceptance_ = experience.acceptance;
+  tenants_ = experience.tenants;
+  exit_layer_ = experience.exit_layer;
   exit_chosen_ = true;
 }
 

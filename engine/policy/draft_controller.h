@@ -96,12 +96,16 @@ class DraftController {
 
   const DraftReport& report() const { return report_; }  // of the last round
 
-  // What it has learnt, to be saved and restored. Restore between rounds.
+  // What it has learnt about the traffic.
+  struct Experience {
+    AcceptanceModel acceptance;
+    TenantFactors tenants;
+    int exit_layer = 0;
+  };
+  Experience experience() const { return {acceptance_, tenants_, exit_layer_}; }
+  // REQUIRES: of a model of as many layers; no rows yet.
+  void Restore(const Experience& experience);
   const CostModel& costs() const { return costs_; }
-  const AcceptanceModel& acceptance() const { return acceptance_; }
-  const TenantFactors& tenants() const { return tenants_; }
-  int exit_layer() const { return exit_layer_; }
-  void Restore(const AcceptanceModel& acceptance, const TenantFactors& tenants, int exit_layer);
 
  private:
   // What drafting is worth to a batch.

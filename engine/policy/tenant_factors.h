@@ -29,6 +29,10 @@ class TenantFactors {
   // By how much the odds of its drafts differ from the traffic's.
   double odds(int tenant) const;
   const std::vector<Tenant>& tenants() const { return tenants_; }
+  // Takes what is known about a tenant from elsewhere.
+  void Restore(const std::string& name, const OutcomeFactor& outcomes) {
+    tenants_[Find(name)].outcomes = outcomes;
+  }
 
  private:
   std::vector<Tenant> tenants_ = {Tenant()};
