@@ -7,6 +7,7 @@
 #include "bench/machine.h"
 #include "bench/model_cost.h"
 #include "bench/overhead.h"
+#include "bench/policy.h"
 #include "bench/quality.h"
 #include "bench/session.h"
 #include "bench/speculative.h"
@@ -25,6 +26,8 @@ namespace {
 constexpr double kMegabyte = 1e6;
 // Of the prompt of the speculative rows.
 constexpr int kMaxPromptTokens = 512;
+// Of the policy group's prompts, with room for drafts.
+constexpr int kMaxPolicyPrompt = 128;
 
 // An engine, and what it holds.
 struct OpenedEngine {
@@ -103,6 +106,14 @@ Room RoomFor(const Options& options, const ModelConfig& config) {
     const int64_t each = whole_blocks(kBatchPromptTokens + options.decode_tokens + 1);
     room.kv_tokens = std::max(room.kv_tokens, room.max_sequences * each);
   }
+  if (asked(Group::kPolicy)) {
+    const std::vector<int>& sizes = options.policy_batch_sizes;
+    room.max_sequences =
+        std::max(room.max_sequences, *std::max_element(sizes.begin(), sizes.end()));
+    room.kv_tokens =
+        std::max(room.kv_tokens,
+                 room.max_sequences * whole_blocks(kMaxPolicyPrompt + options.decode_tokens));
+  }
   return room;
 }
 
@@ -135,6 +146,7 @@ absl::StatusOr<Report> RunBenchmarks(const Options& asked_options) {
   if (asked(Group::kDecode)) RETURN_IF_ERROR(MeasureDecode(session));
   if (asked(Group::kContext)) RETURN_IF_ERROR(MeasureContext(session));
   if (asked(Group::kSpeculative)) RETURN_IF_ERROR(MeasureSpeculative(session));
+  if (asked(Group::kPolicy)) RETURN_IF_ERROR(MeasurePolicy(session));
   if (!options.text.empty()) RETURN_IF_ERROR(MeasureQuality(session));
   if (asked(Group::kMemory)) AddMemory(opened, cost, &report);
   return report;

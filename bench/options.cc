@@ -11,7 +11,8 @@ const std::map<std::string, Group>& GroupNames() {
       {"start-up", Group::kStartUp},  {"prefill", Group::kPrefill},
       {"decode", Group::kDecode},     {"context", Group::kContext},
       {"memory", Group::kMemory},     {"speculative", Group::kSpeculative},
-      {"overhead", Group::kOverhead}, {"verification", Group::kVerification}};
+      {"overhead", Group::kOverhead}, {"verification", Group::kVerification},
+      {"policy", Group::kPolicy}};
   return names;
 }
 
@@ -26,6 +27,8 @@ constexpr char kDescription[] =
     "  memory       what the process holds in the end\n"
     "and, only where asked for:\n"
     "  verification drafts accepted of a sampled text's, verified together and one by one\n"
+    "  policy       auto beside off and the whole grid, for code, prose and random text; takes "
+    "long\n"
     "  overhead     a round's time with a backend that computes nothing";
 
 void AddWork(CLI::App& app, Options& options, std::vector<std::string>& groups) {
@@ -40,6 +43,10 @@ void AddWork(CLI::App& app, Options& options, std::vector<std::string>& groups) 
       ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--batch-sizes", options.batch_sizes, "Sequences decoded at once")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 512));
+  app.add_option("--policy-batch-sizes", options.policy_batch_sizes,
+                 "Sequences at once in the policy group")
       ->delimiter(',')
       ->check(CLI::Range(1, 512));
   app.add_option("--contexts", options.contexts, "Tokens in the context while one is decoded")

@@ -22,6 +22,7 @@ enum class Group {
   kSpeculative,
   kMemory,
   // Only where asked for.
+  kPolicy,
   kVerification,
   kOverhead
 };
@@ -37,6 +38,7 @@ struct Options {
   int repeat = 3;                                 // medians are taken over this many
   std::vector<int> prefill_tokens = {512, 4096};  // those that the checkpoint's context holds
   std::vector<int> batch_sizes = {1, 4, 8, 16, 32};
+  std::vector<int> policy_batch_sizes = {1, 4, 16};
   std::vector<int> contexts = {128, 2048, 8192};  // those that the checkpoint's context holds
   // Of the speculative rows and their baseline; the model card's prompt.
   std::string prompt = "typing import List\ndef bucket_sort(A: List):";

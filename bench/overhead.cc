@@ -7,6 +7,7 @@
 
 #include "bench/null_backend.h"
 #include "bench/workload.h"
+#include "engine/policy/cost_profiler.h"
 #include "engine/sampler.h"
 #include "engine/status_macros.h"
 
@@ -64,9 +65,15 @@ absl::StatusOr<std::unique_ptr<IdleBackendLoop>> IdleBackendLoop::Create(const s
   loop.scheduler.max_sequences = shape.num_sequences;
   loop.scheduler.max_prefill_chunk = limits.max_rows;
   loop.max_context = limits.max_context;
-  result->policy_ = std::make_unique<SpeculationPolicy>(config.num_layers, 0, 0);
-  result->loop_ = std::make_unique<StepLoop>(loop, result->model_.get(), result->tokenizer_.get(),
-                                             result->policy_.get(), nullptr, &result->clock_);
+  result->policy_ =
+      std::make_unique<SpeculationPolicy>(config.num_layers, SpeculationPolicy::Options());
+  loop.drafting.num_layers = config.num_layers;
+  loop.drafting.exit_layers = result->policy_->exit_layers();
+  const CostProfile costs =
+      ProfileCosts(*result->model_, result->clock_, std::chrono::milliseconds(10));
+  result->loop_ =
+      std::make_unique<StepLoop>(loop, result->model_.get(), result->tokenizer_.get(),
+                                 result->policy_.get(), costs, nullptr, &result->clock_);
   result->AcceptRequests();
   return result;
 }

@@ -34,6 +34,15 @@ std::string ToTable(const Report& report) {
                            row.speculative->tokens_per_round, row.speculative->speedup,
                            row.speculative->predicted_speedup);
     }
+    if (row.comparison) {
+      const AutoComparison& beside = *row.comparison;
+      table += fmt::format("  {:.3f} of off, ", row.value / beside.off);
+      if (beside.best_fixed > 0) {
+        table += fmt::format("{:.3f} of {}; ", row.value / beside.best_fixed, beside.best_name);
+      }
+      table += fmt::format("drafts {:.2f} a round, accepts {:.2f}", beside.drafts_per_round,
+                           beside.acceptance_rate);
+    }
     table += '\n';
   }
   return table;
@@ -64,6 +73,13 @@ std::string ToJson(const Report& report) {
       result["draft_cost"] = row.speculative->draft_cost;
       result["speedup"] = row.speculative->speedup;
       result["predicted_speedup"] = row.speculative->predicted_speedup;
+    }
+    if (row.comparison) {
+      result["off"] = row.comparison->off;
+      result["best_fixed"] = row.comparison->best_fixed;
+      result["best_name"] = row.comparison->best_name;
+      result["acceptance_rate"] = row.comparison->acceptance_rate;
+      result["drafts_per_round"] = row.comparison->drafts_per_round;
     }
     json["results"].push_back(std::move(result));
   }

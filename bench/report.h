@@ -26,6 +26,15 @@ struct Speculative {
   double predicted_speedup = 0;  // tau / (1 + K c)
 };
 
+// Automatic speculation, whose speed is the row's value, beside others in the same run. Tokens/s.
+struct AutoComparison {
+  double off = 0;
+  double best_fixed = 0;  // of the grid; 0: there was none
+  std::string best_name;
+  double acceptance_rate = 0;   // of the automatic run's drafts
+  double drafts_per_round = 0;  // and sequence
+};
+
 struct Row {
   std::string name;
   double value = 0;
@@ -34,6 +43,7 @@ struct Row {
   std::string bound = {};                   // what sets the limit, "read" or "dot"; empty: neither
   std::optional<MachineRates> beside = {};  // medians, measured before each repetition
   std::optional<Speculative> speculative = {};
+  std::optional<AutoComparison> comparison = {};
 };
 
 struct Report {
@@ -47,7 +57,8 @@ std::string ToTable(const Report& report);
 // {"model", "backend", "limits": {"read_gb_s", "bf16_gflop_s", "int8_gop_s"},
 //  "results": [{"name", "value", "unit", "limit", "fraction", ...}]}; prefill and decode rows also
 // have "bound", "read_gb_s", "dot_gop_s", speculative ones "acceptance_rate", "tokens_per_round",
-// "draft_cost", "speedup", "predicted_speedup".
+// "draft_cost", "speedup", "predicted_speedup"; policy rows "off", "best_fixed", "best_name",
+// "acceptance_rate", "drafts_per_round".
 std::string ToJson(const Report& report);
 
 }  // namespace strata::bench

@@ -7,6 +7,7 @@
 #ifndef STRATA_ENGINE_DRAFTING_POLICY_H_
 #define STRATA_ENGINE_DRAFTING_POLICY_H_
 
+#include <optional>
 #include <span>
 
 #include "engine/sequence.h"
@@ -30,15 +31,34 @@ struct DraftOutcome {
   int num_accepted = 0;                // committed and sent: the first so many
 };
 
+// A draft that the policy would like to know about without drafting it: what layers
+// [0, exit_layer) propose after the newest token of `sequence`, which must decode in this round,
+// and not draft at that exit.
+struct WantedProbe {
+  const Sequence* sequence = nullptr;
+  int exit_layer = 0;
+};
+
+struct ProbeOutcome {
+  const Sequence* sequence = nullptr;
+  int exit_layer = 0;
+  std::optional<float> confidence;  // as of a draft; absent where no draft was chosen (unseeded)
+  float acceptance = 0;             // its probability to be accepted; 0 or 1 if it was chosen
+};
+
 // Used from the step thread only.
 class DraftingPolicy {
  public:
   virtual ~DraftingPolicy() = default;
+  // As the round begins. Valid until the next call.
+  virtual std::span<const WantedProbe> ChooseProbes() = 0;
   // Between two micro-steps, after the `num_micro_steps`-th of the round. `rows` are those that may
   // draft further by their plan; the next micro-step runs for those that keep_drafting is left for.
   virtual void ReviewDrafts(int num_micro_steps, std::span<DraftingRow> rows) = 0;
   // Once a round for every row that drafted, before its tokens are sent.
   virtual void OnVerified(const DraftOutcome& outcome) = 0;
+  // For the probes that came about, after all OnVerified.
+  virtual void OnProbed(const ProbeOutcome& outcome) = 0;
 };
 
 }  // namespace strata

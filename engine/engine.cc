@@ -16,6 +16,8 @@
 #include "engine/draft_vocabulary.h"
 #include "engine/model/llama_model.h"
 #include "engine/model/tp_group.h"
+#include "engine/policy/cost_profiler.h"
+#include "engine/policy/experience_file.h"
 #include "engine/request_validation.h"
 #include "engine/speculation_policy.h"
 #include "engine/status_macros.h"
@@ -24,6 +26,14 @@
 #include "engine/tokenizer/detokenizer.h"
 
 namespace strata {
+
+namespace {
+
+// (Row, exit) pairs that one round may probe.
+constexpr int kMaxProbes = 16;
+constexpr std::chrono::seconds kTimeBetweenSaves{60};
+
+}  // namespace
 
 absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config) {
   const auto invalid = [](std::string message) {
@@ -60,6 +70,10 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
   if (options.default_num_draft_tokens < 0 || options.default_num_draft_tokens > kMaxDraftTokens) {
     return invalid(fmt::format("draft tokens: {} is out of range [0, {}]",
                                options.default_num_draft_tokens, kMaxDraftTokens));
+  }
+  if (options.max_draft_tokens < 0 || options.max_draft_tokens > kMaxDraftTokens) {
+    return invalid(fmt::format("max draft tokens: {} is out of range [0, {}]",
+                               options.max_draft_tokens, kMaxDraftTokens));
   }
   if (options.draft_vocabulary_size < 0 || options.draft_vocabulary_size >= config.vocab_size) {
     return invalid(
@@ -130,8 +144,9 @@ class Engine::Impl {
         options_(options),
         max_context_(options.max_context > 0 ? options.max_context
                                              : checkpoint_->config().max_position_embeddings),
-        policy_(checkpoint_->config().num_layers, options.default_exit_layer,
-                options.default_num_draft_tokens),
+        policy_(checkpoint_->config().num_layers,
+                {options.default_exit_layer, options.default_num_draft_tokens,
+                 options.max_draft_tokens}),
         admission_({options.max_sequences, options.max_tokens_per_minute}),
         observer_(observer),
         clock_(clock != nullptr ? clock : &steady_clock_),
@@ -154,6 +169,7 @@ class Engine::Impl {
   const std::string& backend_description() const { return backend_description_; }
   int num_ranks() const { return num_ranks_; }
   const SpeculationPolicy& policy() const { return policy_; }
+  std::vector<std::string> TakeWarnings();
   int max_context() const { return max_context_; }
 
  private:
@@ -172,6 +188,11 @@ class Engine::Impl {
   std::optional<Inbox> WaitForWork();
   void Publish();
   void Fail(const std::string& what);
+  absl::StatusOr<CostProfile> Profile();
+  absl::Status RestoreExperience();
+  void SaveExperience();
+  // By which experience of one model is told from that of another.
+  std::string ModelDescription() const;
 
   // Constant after construction.
   const std::shared_ptr<const Checkpoint> checkpoint_;
@@ -190,6 +211,7 @@ class Engine::Impl {
   std::vector<kernels::RankDevice> ranks_;  // empty: the model has them
   std::unique_ptr<Model> model_;
   std::unique_ptr<StepLoop> loop_;
+  Instant next_save_{};
 
   mutable std::mutex mu_;
   std::condition_variable work_;  // inbox_ or stopping_ changed
@@ -206,6 +228,7 @@ class Engine::Impl {
   EngineCounters counters_;
   int64_t steps_begun_ = 0;
   int64_t steps_ended_ = 0;
+  std::vector<std::string> warnings_;
 
   std::mutex join_mu_;
   std::thread step_thread_;  // guarded by join_mu_ after Start
@@ -219,7 +242,7 @@ absl::Status Engine::Impl::Start() {
   ASSIGN_OR_RETURN(std::vector<TokenId> draft_tokens, FirstDraftTokens(options_, config));
   ModelLimits limits;
   limits.max_rows = options_.max_batch_tokens;
-  limits.max_exit_rows = options_.max_batch_tokens;
+  limits.max_exit_rows = options_.max_batch_tokens + kMaxProbes;
   limits.max_logit_rows = kMaxLogitRows;
   limits.max_context = max_context_;
   limits.num_kv_blocks = num_blocks;
@@ -235,9 +258,17 @@ absl::Status Engine::Impl::Start() {
   loop.entropy = RandomSeed();
   loop.round = {options_.verification, options_.draft_distribution_bytes};
   loop.learnt_draft_tokens = draft_tokens.empty() ? options_.draft_vocabulary_size : 0;
-  loop_ =
-      std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, observer_, clock_);
+  loop.drafting.num_layers = config.num_layers;
+  loop.drafting.exit_layers = policy_.exit_layers();
+  loop.drafting.most_drafts = options_.max_draft_tokens;
+  loop.drafting.latency_ceiling_seconds =
+      std::chrono::duration<double>(options_.max_inter_token_latency).count();
+  loop.drafting.most_probes = kMaxProbes;
+  ASSIGN_OR_RETURN(const CostProfile costs, Profile());
+  loop_ = std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, costs,
+                                     observer_, clock_);
   if (!draft_tokens.empty()) RETURN_IF_ERROR(loop_->SetDraftTokens(std::move(draft_tokens)));
+  RETURN_IF_ERROR(RestoreExperience());
   load_ = loop_->MakeLoad();
   step_thread_ = std::thread([this] { RunStepThread(); });
   return absl::OkStatus();
@@ -246,6 +277,50 @@ absl::Status Engine::Impl::Start() {
 absl::StatusOr<std::unique_ptr<Model>> Engine::Impl::LoadModel(const ModelLimits& limits) {
   if (num_ranks_ == 1) return LlamaModel::Create(*checkpoint_, ranks_[0].backend.get(), limits);
   return TpGroup::Create(checkpoint_, std::move(ranks_), limits, options_.rank_timeout);
+}
+
+absl::StatusOr<CostProfile> Engine::Impl::Profile() {
+  try {
+    return ProfileCosts(*model_, *clock_, options_.cost_profile_time);
+  } catch (const kernels::DeviceError& error) {
+    return absl::InternalError(fmt::format("measuring what the model costs: {}", error.what()));
+  }
+}
+
+std::string Engine::Impl::ModelDescription() const {
+  const ModelConfig& config = checkpoint_->config();
+  return fmt::format("{} ({} layers of {}, vocabulary of {})", config.name, config.num_layers,
+                     config.hidden_size, config.vocab_size);
+}
+
+// A file that cannot be used costs what was learnt; one that could not be written, the start.
+absl::Status Engine::Impl::RestoreExperience() {
+  if (options_.policy_state.empty()) return absl::OkStatus();
+  DraftController& controller = loop_->draft_controller();
+  const auto experience =
+      ReadExperience(options_.policy_state, ModelDescription(), checkpoint_->config().num_layers);
+  if (experience.ok()) {
+    controller.Restore(*experience);
+  } else if (!absl::IsNotFound(experience.status())) {
+    warnings_.push_back(fmt::format("policy state: {}; speculation begins to learn anew",
+                                    std::string(experience.status().message())));
+  }
+  next_save_ = clock_->Now() + kTimeBetweenSaves;
+  return WriteExperience(options_.policy_state, controller.experience(), ModelDescription());
+}
+
+void Engine::Impl::SaveExperience() {
+  next_save_ = clock_->Now() + kTimeBetweenSaves;
+  const absl::Status written = WriteExperience(
+      options_.policy_state, loop_->draft_controller().experience(), ModelDescription());
+  if (written.ok()) return;
+  std::lock_guard lock(mu_);
+  warnings_.push_back("policy state: " + std::string(written.message()));
+}
+
+std::vector<std::string> Engine::Impl::TakeWarnings() {
+  std::lock_guard lock(mu_);
+  return std::exchange(warnings_, {});
 }
 
 absl::StatusOr<std::vector<TokenId>> Engine::Impl::EncodePrompt(
@@ -343,6 +418,7 @@ void Engine::Impl::RunStepThread() {
       for (const RequestId id : inbox->cancelled) loop_->Cancel(id);
       loop_->Step();
       Publish();
+      if (!options_.policy_state.empty() && clock_->Now() >= next_save_) SaveExperience();
     }
   } catch (const std::exception& error) {
     // A lost device or no memory: nothing can be computed any more.
@@ -359,6 +435,7 @@ void Engine::Impl::RunStepThread() {
   for (auto& request : submitted) loop_->Accept(std::move(request));
   loop_->AbortAll(reason);
   Publish();
+  if (!options_.policy_state.empty()) SaveExperience();
 }
 
 void Engine::Impl::Fail(const std::string& what) {
@@ -442,11 +519,8 @@ EngineCounters Engine::GetCounters() const { return impl_->GetCounters(); }
 const Checkpoint& Engine::checkpoint() const { return impl_->checkpoint(); }
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
 int Engine::max_context() const { return impl_->max_context(); }
-Speculation Engine::auto_speculation() const {
-  Speculation automatic;
-  automatic.mode = Speculation::Mode::kAuto;
-  return impl_->policy().Resolve(automatic);
-}
+std::vector<std::string> Engine::TakeWarnings() { return impl_->TakeWarnings(); }
+Speculation Engine::default_fixed_speculation() const { return impl_->policy().default_fixed(); }
 absl::Status Engine::failure() const { return impl_->failure(); }
 std::string Engine::backend_description() const {
   const int ranks = impl_->num_ranks();

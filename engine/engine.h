@@ -18,6 +18,7 @@
 #include "engine/clock.h"
 #include "engine/observer.h"
 #include "engine/request.h"
+#include "engine/request_validation.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/verification.h"
 #include "kernels/backend.h"
@@ -34,9 +35,18 @@ struct EngineOptions {
   int max_prefill_chunk = 0;          // rows of prompts in one round, together; 0: max_batch_tokens
   bool prefix_cache = true;  // KV of what was computed is kept for requests that begin alike
   int max_context = 0;       // positions per sequence; 0: the checkpoint's maximum
-  // What Speculation::Mode::kAuto resolves to.
-  int default_exit_layer = 0;        // 0: from the checkpoint's depth
-  int default_num_draft_tokens = 0;  // 0: from the checkpoint's depth
+  // What Speculation::Mode::kFixed means where nobody says; kAuto may choose the exit layer too.
+  int default_exit_layer = 0;              // 0: from the checkpoint's depth
+  int default_num_draft_tokens = 0;        // 0: from the checkpoint's depth
+  int max_draft_tokens = kMaxDraftTokens;  // of any sequence in any round; 0: nobody drafts
+  // Rounds that are predicted to take longer do not draft, or draft more, for kAuto. Zero: no
+  // limit.
+  std::chrono::milliseconds max_inter_token_latency{0};
+  // What kAuto has learnt about the traffic: read at the start if it is there, written in between
+  // and in the end. Empty: it is forgotten.
+  std::string policy_state;
+  // How long the start may take to measure what passes through the model cost.
+  std::chrono::milliseconds cost_profile_time{500};
   // Drafts are chosen among that many tokens only, which makes them cheaper, and a little worse:
   // draft_vocabulary.h. 0: among all.
   int draft_vocabulary_size = 0;
@@ -86,6 +96,7 @@ struct EngineCounters {
   // and does not end is stuck.
   int64_t steps_begun = 0;
   int64_t steps_ended = 0;
+  int64_t probes = 0;  // of the head_rows, those that asked other exits for kAuto's sake
 };
 
 using RequestId = uint64_t;
@@ -141,10 +152,12 @@ class Engine {
   const Checkpoint& checkpoint() const;
   const Tokenizer& tokenizer() const;
   int max_context() const;
-  // What Speculation::Mode::kAuto resolves to.
-  Speculation auto_speculation() const;
+  // What Speculation::Mode::kFixed means where nobody says.
+  Speculation default_fixed_speculation() const;
   std::string backend_description() const;
   int num_ranks() const;
+  // What did not keep it from working, since the last call.
+  std::vector<std::string> TakeWarnings();
 
  private:
   class Impl;

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "engine/clock.h"
+#include "engine/policy/draft_report.h"
 #include "engine/request.h"
 
 namespace strata {
@@ -15,6 +16,7 @@ struct RoundReport {
   Duration draft_time{};
   Duration sweep_time{};   // the layers of the full sweep
   Duration verify_time{};  // heads of the sweep, sampling, verification and commits
+  Duration probe_time{};   // of asking other exits what they would have drafted
   Duration total_time{};
   int draft_micro_steps = 0;
   int64_t draft_row_layers = 0;  // (row, layer) pairs that the micro-steps computed
@@ -26,6 +28,8 @@ struct RoundReport {
   int accepted_tokens = 0;
   int emitted_tokens = 0;
   int preemptions = 0;
+  int num_probes = 0;
+  DraftReport drafting;
 };
 
 // Called on the engine's step thread; must not block.

@@ -30,6 +30,7 @@ RoundExecutor::RoundExecutor(const RoundOptions& options, Model* model, const Cl
     : model_(model),
       clock_(clock),
       exit_rows_(model->limits().max_exit_rows),
+      probes_(model, &exit_rows_, clock),
       draft_head_(&model->head()),
       proposals_(options.proposal_bytes),
       verifier_(options.verification) {}
@@ -53,15 +54,19 @@ RoundExecutor::Result RoundExecutor::Run(const StepPlan& plan) {
   SendDrafts();
   Sweep(report);
   const Instant swept = clock_->Now();
+  probes_.Propose(*draft_head_);
   Verify();
   for (Work& work : works_) {
     Finish(work, report);
     if (work.failed) result.failed.push_back(work.sequence->request()->id);
   }
+  report.num_probes = probes_.num_probes();
+  probes_.End(drafting_policy_);
   const Instant end = clock_->Now();
   report.draft_time = drafted - start;
   report.sweep_time = swept - drafted;
-  report.verify_time = end - swept;
+  report.probe_time = probes_.time();
+  report.verify_time = end - swept - report.probe_time;
   report.total_time = end - start;
   report.num_sequences = static_cast<int>(works_.size());
   report.preemptions = plan.num_preempted;
@@ -84,6 +89,8 @@ void RoundExecutor::Begin(const StepPlan& plan) {
   }
   slots_.Resize(num_slots);
   proposals_.Clear();
+  probes_.Begin(drafting_policy_ != nullptr ? drafting_policy_->ChooseProbes()
+                                            : std::span<const WantedProbe>());
   FillBlockTables();
 }
 
@@ -128,10 +135,11 @@ void RoundExecutor::SortByExit() {
 }
 
 void RoundExecutor::DraftMicroStep() {
-  batch_.rows.clear();
+  batch_.Clear();
   row_indices_.clear();
   for (Work* work : active_) {
     const Sequence& sequence = *work->sequence;
+    if (work->num_drafts == 0) TapProbes(*work, {0, sequence.exit_layer});
     const int32_t exit_cache_row = exit_rows_.Allocate();
     slots_.exit_cache_rows[work->first_slot + work->num_exit_rows++] = exit_cache_row;
     row_indices_.push_back(static_cast<int32_t>(batch_.rows.size()));
@@ -203,7 +211,7 @@ void RoundExecutor::SendDrafts() {
 // Rows stand in the order in which layers take them in: first those that begin at layer 0, then,
 // by ascending exit, those whose early layers a micro-step has run.
 void RoundExecutor::Sweep(RoundReport& report) {
-  batch_.rows.clear();
+  batch_.Clear();
   for (Work& work : works_) {
     report.drafted_tokens += work.num_drafts;
     const int num_rows = work.num_rows + work.num_drafts;
@@ -224,12 +232,18 @@ void RoundExecutor::Sweep(RoundReport& report) {
 void RoundExecutor::AddSweepRow(const Work& work, int offset) {
   const Sequence& sequence = *work.sequence;
   const bool enters_late = offset < work.num_exit_rows;
+  const LayerRange layers{enters_late ? sequence.exit_layer : 0, model_->config().num_layers};
+  if (offset == work.num_rows - 1) TapProbes(work, layers);
   batch_.rows.push_back({offset < work.num_rows ? sequence.tokens()[work.first_position + offset]
                                                 : Drafts(work)[offset - work.num_rows],
-                         work.first_position + offset,
-                         work.index,
-                         {enters_late ? sequence.exit_layer : 0, model_->config().num_layers},
+                         work.first_position + offset, work.index, layers,
                          enters_late ? slots_.exit_cache_rows[work.first_slot + offset] : -1});
+}
+
+// Of the row that is added next to the batch.
+void RoundExecutor::TapProbes(const Work& work, LayerRange layers) {
+  if (probes_.empty()) return;
+  probes_.Tap(*work.sequence, static_cast<int>(batch_.rows.size()), layers, &batch_.taps);
 }
 
 // In the order of verification: by work, then by position.
@@ -290,6 +304,7 @@ bool RoundExecutor::VisitLogits(Work& work, int offset, const Logits& logits) {
     ReportPromptLogprobs(work, next, logits);
     return true;
   }
+  if (offset == work.num_rows - 1 && !probes_.empty()) probes_.Compare(*work.sequence, logits);
   return VerifyRow(work, offset, logits);
 }
 

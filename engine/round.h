@@ -17,6 +17,7 @@
 #include "engine/block_pool.h"
 #include "engine/clock.h"
 #include "engine/drafting_policy.h"
+#include "engine/exit_probes.h"
 #include "engine/model/model.h"
 #include "engine/observer.h"
 #include "engine/proposal_store.h"
@@ -120,6 +121,7 @@ class RoundExecutor {
 
   void Sweep(RoundReport& report);
   void AddSweepRow(const Work& work, int offset);
+  void TapProbes(const Work& work, LayerRange layers);
   void FindLogitRows();
   bool NeedsLogits(const Work& work, int offset) const;
   void Verify();
@@ -139,6 +141,7 @@ class RoundExecutor {
   Model* const model_;
   const Clock* const clock_;
   BlockPool exit_rows_;
+  ExitProbes probes_;
   const Head* draft_head_;
   DraftingPolicy* drafting_policy_ = nullptr;
 

@@ -80,6 +80,7 @@ class Scheduler {
   // Gives back blocks of rejected drafts, offers full ones to others, and counts the service.
   void EndRound();
 
+  const std::vector<Sequence*>& running() const { return running_; }
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_waiting() const { return queue_.num_waiting(); }
   const FairQueue& queue() const { return queue_; }

@@ -14,6 +14,7 @@
 #include "engine/block_table.h"
 #include "engine/clock.h"
 #include "engine/kv_pool.h"
+#include "engine/policy/draft_row.h"
 #include "engine/random.h"
 #include "engine/request.h"
 #include "engine/sampler.h"
@@ -103,6 +104,7 @@ class Sequence {
 
   // ---- Tokens
   Sampler& sampler() { return sampler_; }
+  const Sampler& sampler() const { return sampler_; }
   UniformSource& uniforms() { return rng_; }
   bool IsStop(TokenId id) const;  // an end-of-sequence or stop token of this request
   // Appends a token; sets finish_reason() if it is the last. Text and token go to the pending
@@ -120,9 +122,10 @@ class Sequence {
   // Text of `ids` as drafts after the current text, for display.
   std::string DraftText(std::span<const TokenId> ids) const;
 
-  // ---- Speculation, resolved (mode kAuto keeps the values chosen for it)
-  int exit_layer = 0;
-  int num_draft_tokens = 0;
+  // ---- Speculation
+  int exit_layer = 0;                   // of the coming round
+  int num_draft_tokens = 0;             // the most that it may draft
+  std::unique_ptr<DraftRow> draft_row;  // by which that is decided, if it is
 
   SchedulingState scheduling;
 

@@ -8,7 +8,8 @@
 namespace strata {
 
 StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenizer,
-                   const SpeculationPolicy* policy, EngineObserver* observer, const Clock* clock)
+                   const SpeculationPolicy* policy, const CostProfile& costs,
+                   EngineObserver* observer, const Clock* clock)
     : config_(config),
       model_(model),
       tokenizer_(tokenizer),
@@ -17,7 +18,9 @@ StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenize
       clock_(clock),
       kv_pool_(model->limits().num_kv_blocks, config.prefix_cache),
       scheduler_(config.scheduler, &kv_pool_),
-      executor_(config.round, model, clock) {
+      executor_(config.round, model, clock),
+      drafting_(config.drafting, costs) {
+  executor_.set_drafting_policy(&drafting_);
   if (config.learnt_draft_tokens == 0) return;
   const ModelConfig& model_config = model->config();
   draft_vocabulary_.emplace(model_config.vocab_size, config.learnt_draft_tokens,
@@ -31,6 +34,11 @@ absl::Status StepLoop::SetDraftTokens(std::vector<TokenId> ids) {
   ASSIGN_OR_RETURN(draft_head_, model_->SelectTokens(std::move(ids)));
   executor_.set_draft_head(&*draft_head_);
   return absl::OkStatus();
+}
+
+double StepLoop::draft_head_share() const {
+  return draft_head_ ? static_cast<double>(draft_head_->num_tokens) / model_->config().vocab_size
+                     : 1.0;
 }
 
 void StepLoop::LearnDraftTokens() {
@@ -51,8 +59,7 @@ void StepLoop::Accept(std::shared_ptr<RequestState> request) {
     active.samples.push_back(
         std::make_unique<Sequence>(request, i, tokenizer_, config_.max_context, rng_key));
     Sequence* sequence = active.samples.back().get();
-    sequence->exit_layer = speculation.exit_layer;
-    sequence->num_draft_tokens = speculation.num_draft_tokens;
+    drafting_.Accept(*sequence, speculation);
     if (sequence->num_pending() > 0) {
       scheduler_.Add(sequence);
       continue;
@@ -86,8 +93,10 @@ void StepLoop::Abort(ActiveRequests::iterator request, const absl::Status& reaso
 
 void StepLoop::Step() {
   ExpireRequests();
+  drafting_.BeforePlan(scheduler_.running());
   const StepPlan& plan = scheduler_.Plan();
   if (plan.empty()) return;
+  drafting_.AfterPlan(plan, draft_head_share());
   // A failing sample takes its request's other samples with it: sequences may be gone by the time
   // that results are delivered.
   planned_.clear();
@@ -97,6 +106,7 @@ void StepLoop::Step() {
     planned_.emplace_back(entry.sequence, entry.sequence->request()->id);
   }
   RoundExecutor::Result result = executor_.Run(plan);
+  drafting_.AfterRound(result.report);
   result.report.cached_tokens = plan.num_cached_tokens;
   scheduler_.EndRound();
   const Instant now = clock_->Now();
@@ -215,6 +225,7 @@ void StepLoop::Count(const RoundReport& report, Instant now) {
   counters_.prefilled_tokens += report.prefill_rows;
   counters_.cached_tokens += report.cached_tokens;
   counters_.preemptions += report.preemptions;
+  counters_.probes += report.num_probes;
   emitted_.Add(now, report.emitted_tokens);
   drafted_.Add(now, report.drafted_tokens);
   accepted_.Add(now, report.accepted_tokens);

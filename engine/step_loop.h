@@ -17,6 +17,7 @@
 #include "engine/kv_pool.h"
 #include "engine/model/model.h"
 #include "engine/observer.h"
+#include "engine/policy/auto_drafting.h"
 #include "engine/rate_meter.h"
 #include "engine/round.h"
 #include "engine/scheduler.h"
@@ -37,10 +38,13 @@ class StepLoop {
     // Drafts are chosen among that many tokens, learnt from the traffic. 0: among all, or those of
     // SetDraftTokens.
     int learnt_draft_tokens = 0;
+    DraftControllerConfig drafting;
   };
   // All pointers but `observer` (which may be null) are required, and must outlive the loop.
+  // `costs`: the model's.
   StepLoop(const Config& config, Model* model, const Tokenizer* tokenizer,
-           const SpeculationPolicy* policy, EngineObserver* observer, const Clock* clock);
+           const SpeculationPolicy* policy, const CostProfile& costs, EngineObserver* observer,
+           const Clock* clock);
 
   // Drafts are chosen among `ids` (ascending, distinct) from the next round on.
   // Errors: RESOURCE_EXHAUSTED; drafts are chosen among all tokens then.
@@ -55,6 +59,7 @@ class StepLoop {
   // Samples that have not ended.
   int num_unfinished() const { return scheduler_.num_running() + scheduler_.num_waiting(); }
   EngineLoad MakeLoad();
+  DraftController& draft_controller() { return drafting_.controller(); }
   const EngineCounters& counters() const { return counters_; }
 
  private:
@@ -73,6 +78,7 @@ class StepLoop {
   void Abort(ActiveRequests::iterator request, const absl::Status& reason);
   void Count(const RoundReport& report, Instant now);
   void LearnDraftTokens();
+  double draft_head_share() const;
 
   const Config config_;
   Model* const model_;
@@ -84,6 +90,7 @@ class StepLoop {
   KvPool kv_pool_;
   Scheduler scheduler_;
   RoundExecutor executor_;
+  AutoDrafting drafting_;
   std::optional<DraftVocabulary> draft_vocabulary_;  // absent: nothing is learnt
   std::optional<Head> draft_head_;                   // absent: the model's own
   ActiveRequests active_;

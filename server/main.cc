@@ -41,6 +41,10 @@ int Fail(int exit_code, const absl::Status& status) {
   return exit_code;
 }
 
+void LogWarnings(Engine& engine) {
+  for (const std::string& warning : engine.TakeWarnings()) spdlog::warn("{}", warning);
+}
+
 // Serves until a signal comes, then drains; or until the engine fails.
 void ServeUntilSignal(const Options& options, const ServiceManager& manager, const Engine& engine,
                       ShutdownSignal* signal, StrataServer* server) {
@@ -108,6 +112,7 @@ int Run(const Options& options, const ParseAgain& parse_again, ShutdownSignal* s
   auto server =
       StrataServer::Start(options, access->get(), engine->get(), &metrics, MakeHooks(manager));
   if (!server.ok()) return Fail(kExitFailure, server.status());
+  LogWarnings(**engine);
   signal->Arm([&] { Reload(parse_again, manager, access->get()); });
   const absl::Cleanup disarm = [signal] { signal->Disarm(); };
   if (!options.port_file.empty()) {
@@ -123,7 +128,10 @@ int Run(const Options& options, const ParseAgain& parse_again, ShutdownSignal* s
   manager.Notify("READY=1");
   ServeUntilSignal(options, manager, **engine, signal, server->get());
   const absl::Status failure = (*engine)->failure();
-  return failure.ok() ? EXIT_SUCCESS : Fail(kExitFailure, failure);
+  if (!failure.ok()) return Fail(kExitFailure, failure);
+  (*engine)->Stop(absl::UnavailableError("the server is shutting down"));
+  LogWarnings(**engine);
+  return EXIT_SUCCESS;
 }
 
 }  // namespace

@@ -30,6 +30,24 @@ const char* NameOf(FinishReason reason) {
   return "unknown";
 }
 
+const char* NameOf(DraftDecision decision) {
+  switch (decision) {
+    case DraftDecision::kNone:
+      return "none";
+    case DraftDecision::kDraft:
+      return "draft";
+    case DraftDecision::kLoad:
+      return "load";
+    case DraftDecision::kAcceptance:
+      return "acceptance";
+    case DraftDecision::kLatency:
+      return "latency";
+    case DraftDecision::kCap:
+      return "cap";
+  }
+  return "unknown";
+}
+
 // Seconds. From a small model on a GPU to a large one on a CPU under load.
 const prometheus::Histogram::BucketBoundaries kFirstTokenBuckets = {
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
@@ -72,10 +90,33 @@ ServerMetrics::ServerMetrics()
           "strata_inter_token_latency_seconds",
           "Time per token of each commit after the first: a round's tokens share its time",
           kTokenBuckets)),
-      round_time_(AddHistogram("strata_round_seconds", "Time of a round", kTokenBuckets)) {
+      round_time_(AddHistogram("strata_round_seconds", "Time of a round", kTokenBuckets)),
+      policy_rounds_(AddFamily("strata_policy_rounds_total",
+                               "Rounds by what auto speculation decided: draft, or why not: load, "
+                               "acceptance, latency, cap")),
+      policy_exits_(AddFamily("strata_policy_exit_rounds_total",
+                              "Rounds in which auto speculation drafted, by exit layer")),
+      policy_micro_steps_(AddCounter("strata_policy_planned_micro_steps_total",
+                                     "Draft steps that auto speculation expected to be best")),
+      policy_probes_(AddCounter("strata_policy_probes_total",
+                                "Drafts that other exits were asked for, to compare them")),
+      policy_probe_seconds_(AddCounter("strata_policy_probe_seconds_total", "Time of probes")),
+      predicted_seconds_(AddCounter("strata_policy_predicted_seconds_total",
+                                    "Predicted times of the rounds in strata_round_seconds, "
+                                    "without probes")),
+      policy_price_(
+          AddGauge("strata_policy_price_tokens_per_second", "Tokens that a second has to bring")),
+      step_time_error_(AddGauge("strata_policy_step_time_error",
+                                "Mean |actual / predicted - 1| of recent steps' times")),
+      calibration_error_(AddGauge("strata_policy_calibration_error",
+                                  "Mean distance of predicted from observed acceptance")) {
   for (const char* method : {"Generate", "GenerateUnary", "Score"}) {
     requests_.Add({{"method", method}, {"code", "OK"}});  // shown from the start, at 0
   }
+}
+
+prometheus::Gauge& ServerMetrics::AddGauge(const std::string& name, const std::string& help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Add({});
 }
 
 prometheus::Counter& ServerMetrics::AddCounter(const std::string& name, const std::string& help) {
@@ -109,6 +150,22 @@ void ServerMetrics::OnRound(const RoundReport& report) {
   round_phases_.Add({{"phase", "sweep"}}).Increment(Seconds(report.sweep_time));
   round_phases_.Add({{"phase", "verify"}}).Increment(Seconds(report.verify_time));
   round_time_.Observe(Seconds(report.total_time));
+  ShowPolicy(report);
+}
+
+void ServerMetrics::ShowPolicy(const RoundReport& report) {
+  policy_probes_.Increment(report.num_probes);
+  policy_probe_seconds_.Increment(Seconds(report.probe_time));
+  const DraftReport& drafting = report.drafting;
+  predicted_seconds_.Increment(drafting.predicted_seconds);
+  step_time_error_.Set(drafting.step_time_error);
+  calibration_error_.Set(drafting.calibration_error);
+  if (drafting.decision == DraftDecision::kNone) return;
+  policy_rounds_.Add({{"decision", NameOf(drafting.decision)}}).Increment();
+  policy_price_.Set(drafting.price);
+  if (drafting.decision != DraftDecision::kDraft) return;
+  policy_exits_.Add({{"exit_layer", fmt::format("{}", drafting.exit_layer)}}).Increment();
+  policy_micro_steps_.Increment(drafting.micro_steps);
 }
 
 void ServerMetrics::OnFirstToken(Duration since_submit) {

@@ -50,6 +50,8 @@ class ServerMetrics final : public EngineObserver {
   std::shared_ptr<prometheus::Registry> registry() const { return registry_; }
 
  private:
+  void ShowPolicy(const RoundReport& report);
+  prometheus::Gauge& AddGauge(const std::string& name, const std::string& help);
   prometheus::Counter& AddCounter(const std::string& name, const std::string& help);
   prometheus::Histogram& AddHistogram(const std::string& name, const std::string& help,
                                       const prometheus::Histogram::BucketBoundaries& buckets);
@@ -77,6 +79,15 @@ class ServerMetrics final : public EngineObserver {
   prometheus::Histogram& time_to_first_token_;
   prometheus::Histogram& inter_token_latency_;
   prometheus::Histogram& round_time_;
+  prometheus::Family<prometheus::Counter>& policy_rounds_;
+  prometheus::Family<prometheus::Counter>& policy_exits_;
+  prometheus::Counter& policy_micro_steps_;
+  prometheus::Counter& policy_probes_;
+  prometheus::Counter& policy_probe_seconds_;
+  prometheus::Counter& predicted_seconds_;
+  prometheus::Gauge& policy_price_;
+  prometheus::Gauge& step_time_error_;
+  prometheus::Gauge& calibration_error_;
 };
 
 }  // namespace strata::server

@@ -289,6 +289,21 @@ std::vector<OptionSpec> MakeTable() {
        Integer([](Options* o) -> int& { return o->engine.default_exit_layer; }, 0, 1000)},
       {"num-draft-tokens", "K", "Drafted per round by default; 0: by the model's depth [0]",
        Integer([](Options* o) -> int& { return o->engine.default_num_draft_tokens; }, 0, 32)},
+      {"max-draft-tokens", "K",
+       "Drafted per round at most, whatever requests ask; 0: nobody drafts [32]",
+       Integer([](Options* o) -> int& { return o->engine.max_draft_tokens; }, 0, kMaxDraftTokens)},
+      {"max-inter-token-latency-ms", "N",
+       "auto does not draft where a round would take longer; 0: no limit [0]",
+       [](const std::string& text, Options* options) {
+         ASSIGN_OR_RETURN(const int64_t value, ParseInteger(text, 0, 3'600'000));
+         options->engine.max_inter_token_latency = std::chrono::milliseconds(value);
+         return absl::OkStatus();
+       }},
+      {"policy-state", "FILE", "Keeps what auto learns from one run to the next",
+       [](const std::string& text, Options* options) {
+         options->engine.policy_state = text;
+         return absl::OkStatus();
+       }},
       {"draft-vocabulary", "N",
        "Drafts are chosen among the N most frequent tokens; 0: among all [0]",
        Integer([](Options* o) -> int& { return o->engine.draft_vocabulary_size; }, 0, kMany)},

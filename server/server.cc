@@ -49,7 +49,7 @@ StrataServer::StrataServer(const Options& options, AccessControl* access, Engine
       calls_(options.max_calls, metrics),
       serving_{engine,
                MakeRequestDefaults(engine->checkpoint().generation_defaults(), options,
-                                   engine->auto_speculation()),
+                                   engine->default_fixed_speculation()),
                MakeRequestLimits(*engine),
                options.tenancy,
                &calls_,

@@ -18,6 +18,11 @@ Head WholeHead() {
   return head;
 }
 
+ModelConfig WithAlphabet(ModelConfig config) {
+  config.vocab_size = TokenProcess::kAlphabet;
+  return config;
+}
+
 int NumLayers(const LayerRange& layers) { return layers.end - layers.begin; }
 
 }  // namespace
@@ -26,16 +31,19 @@ SimulatedModel::SimulatedModel(const ModelLimits& limits, const Roofline* roofli
                                const TokenProcess* process, VirtualClock* clock, double time_noise,
                                uint64_t seed)
     : limits_(limits),
+      config_(WithAlphabet(roofline->config())),
       roofline_(roofline),
       process_(process),
       clock_(clock),
       time_noise_(time_noise),
       noise_key_(Mix64(seed)),
       head_(WholeHead()),
-      kv_(static_cast<size_t>(limits.num_kv_blocks) * kernels::kKvBlockTokens) {}
+      kv_(static_cast<size_t>(limits.num_kv_blocks) * kernels::kKvBlockTokens),
+      exit_cache_(limits.max_exit_rows) {}
 
 void SimulatedModel::Forward(const ForwardBatch& batch) {
   ComputeStates(batch);
+  EnterAndLeave(batch);
   CheckDepths(batch);
   Spend(roofline_->ForwardSeconds() + LayersSeconds(batch));
 }
@@ -56,7 +64,7 @@ void SimulatedModel::ComputeStates(const ForwardBatch& batch) {
     const TextState before =
         row.position == 0 ? process_->Start() : SlotAt(batch, row.sequence, row.position - 1).state;
     Slot& slot = SlotAt(batch, row.sequence, row.position);
-    if (row.layers.begin > slot.depth) ++kv_errors_;
+    if (row.layers.begin > slot.depth) ++errors_;
     slot.state = process_->Append(before, row.token_id);
     slot.depth = row.layers.end;
     rows_.push_back({slot.state, row.layers.end});
@@ -64,10 +72,27 @@ void SimulatedModel::ComputeStates(const ForwardBatch& batch) {
   }
 }
 
+void SimulatedModel::EnterAndLeave(const ForwardBatch& batch) {
+  for (size_t i = 0; i < batch.rows.size(); ++i) {
+    const ForwardRow& row = batch.rows[i];
+    if (row.exit_cache_row < 0) continue;
+    Hidden& cached = exit_cache_[row.exit_cache_row];
+    const bool is_its_own =
+        cached.layer == row.layers.begin && cached.state.hash == rows_[i].state.hash;
+    if (row.layers.begin > 0 && !is_its_own) ++errors_;
+    if (row.layers.end < config_.num_layers) cached = rows_[i];
+  }
+  for (const HiddenTap& tap : batch.taps) {
+    const LayerRange& layers = batch.rows[tap.row].layers;
+    if (tap.layer <= layers.begin || tap.layer > layers.end) ++errors_;
+    exit_cache_[tap.exit_cache_row] = {rows_[tap.row].state, tap.layer};
+  }
+}
+
 void SimulatedModel::CheckDepths(const ForwardBatch& batch) {
   for (const ForwardRow& row : batch.rows) {
     if (row.position == 0) continue;
-    if (SlotAt(batch, row.sequence, row.position - 1).depth < row.layers.end) ++kv_errors_;
+    if (SlotAt(batch, row.sequence, row.position - 1).depth < row.layers.end) ++errors_;
   }
 }
 
@@ -99,21 +124,31 @@ void SimulatedModel::Spend(double seconds) {
 }
 
 const float* SimulatedModel::Logits(std::span<const int32_t> rows, const Head& head) {
+  return LogitsOf(rows_, rows, head);
+}
+
+const float* SimulatedModel::ExitLogits(std::span<const int32_t> exit_cache_rows,
+                                        const Head& head) {
+  return LogitsOf(exit_cache_, exit_cache_rows, head);
+}
+
+const float* SimulatedModel::LogitsOf(const std::vector<Hidden>& states,
+                                      std::span<const int32_t> rows, const Head& head) {
   logits_.resize(rows.size() * head.num_tokens);
   for (size_t i = 0; i < rows.size(); ++i) {
-    FillLogits(rows_[rows[i]], head, logits_.data() + i * head.num_tokens);
+    FillLogits(states[rows[i]], head, logits_.data() + i * head.num_tokens);
   }
   head_rows_ += static_cast<int64_t>(rows.size());
   logits_computed_ += static_cast<int64_t>(rows.size()) * head.num_tokens;
-  const int num_tokens = head.token_ids.empty() ? config().vocab_size : head.num_tokens;
+  const int num_tokens = head.token_ids.empty() ? roofline_->config().vocab_size : head.num_tokens;
   Spend(roofline_->HeadSeconds(static_cast<int>(rows.size()), num_tokens));
   return logits_.data();
 }
 
-void SimulatedModel::FillLogits(const RowState& row, const Head& head, float* logits) const {
+void SimulatedModel::FillLogits(const Hidden& row, const Head& head, float* logits) const {
   TokenProcess::Guess guess{process_->NextToken(row.state), kFinalConfidence};
-  if (row.exit_layer < config().num_layers) {
-    guess = process_->GuessAt(row.state, row.exit_layer);
+  if (row.layer < config_.num_layers) {
+    guess = process_->GuessAt(row.state, row.layer);
   }
   const double rest = (1 - guess.confidence) / (TokenProcess::kAlphabet - 1);
   const auto likely = static_cast<float>(std::log(guess.confidence));

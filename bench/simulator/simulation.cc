@@ -6,12 +6,15 @@
 #include <utility>
 
 #include "bench/simulator/silent_tokenizer.h"
+#include "engine/policy/cost_profiler.h"
 #include "engine/status_macros.h"
 
 namespace strata::sim {
 namespace {
 
 using kernels::kKvBlockTokens;
+
+constexpr int kMostProbes = 16;  // as the engine's
 
 int RanksOf(const SimulationOptions& options) {
   return options.tensor_parallel > 0 ? options.tensor_parallel : options.hardware.num_devices;
@@ -46,7 +49,7 @@ ModelLimits LimitsFor(const SimulationOptions& options, const Roofline& roofline
   if (tokens == 0) tokens = std::min(roofline.KvTokensThatFit(), kMaxKvTokens);
   ModelLimits limits;
   limits.max_rows = options.scheduler.max_batch_tokens;
-  limits.max_exit_rows = options.scheduler.max_batch_tokens;
+  limits.max_exit_rows = options.scheduler.max_batch_tokens + kMostProbes;
   limits.max_logit_rows = options.scheduler.max_batch_tokens;
   limits.max_context = max_context;
   limits.num_kv_blocks = static_cast<int>(tokens / kKvBlockTokens);
@@ -79,13 +82,22 @@ Simulation::Simulation(const SimulationOptions& options, const Trace& trace, Tok
                                               &roofline_, &process_, &clock_, options.time_noise,
                                               options.seed)),
       tokenizer_(std::make_unique<SilentTokenizer>()),
-      policy_(std::make_unique<SpeculationPolicy>(options.model.num_layers, 0, 0)) {
+      policy_(std::make_unique<SpeculationPolicy>(options.model.num_layers,
+                                                  SpeculationPolicy::Options{})) {
+  const EngineOptions defaults;
   StepLoop::Config config;
   config.scheduler = options.scheduler;
   config.max_context = max_context_;
   config.prefix_cache = options.prefix_cache;
   config.entropy = options.seed;
-  loop_ = std::make_unique<StepLoop>(config, model_.get(), tokenizer_.get(), policy_.get(),
+  config.drafting.num_layers = options.model.num_layers;
+  config.drafting.exit_layers = policy_->exit_layers();
+  config.drafting.most_drafts = defaults.max_draft_tokens;
+  config.drafting.latency_ceiling_seconds = options.latency_ceiling_s;
+  config.drafting.most_probes = kMostProbes;
+  const CostProfile costs = ProfileCosts(*model_, clock_, defaults.cost_profile_time);
+  clock_.Restart();
+  loop_ = std::make_unique<StepLoop>(config, model_.get(), tokenizer_.get(), policy_.get(), costs,
                                      &recorder_, &clock_);
 }
 
@@ -168,9 +180,10 @@ absl::Status Simulation::CheckInvariants() {
     return absl::InternalError(fmt::format("{} KV blocks and {} exit-cache rows were kept",
                                            load.kv_blocks_used, load.exit_cache_rows_used));
   }
-  if (recorder_.wrong_tokens() != 0 || model_->kv_errors() != 0) {
-    return absl::InternalError(fmt::format("{} wrong tokens, {} reads of KV that was not computed",
-                                           recorder_.wrong_tokens(), model_->kv_errors()));
+  if (recorder_.wrong_tokens() != 0 || model_->errors() != 0) {
+    return absl::InternalError(
+        fmt::format("{} wrong tokens, {} reads of states that were not computed",
+                    recorder_.wrong_tokens(), model_->errors()));
   }
   return absl::OkStatus();
 }

@@ -35,6 +35,7 @@ struct SimulationOptions {
   bool tells_tenants_apart = true;  // false: to the engine all are one
   int64_t kv_tokens = 0;            // 0: what fits, at most kMaxKvTokens
   Speculation speculation;
+  double latency_ceiling_s = 0;  // of a round, for auto; 0: none
   int concurrency = 0;  // so many clients, each with one request at a time; 0: by arrival times
   double time_noise = 0.02;
   double interval_s = 0.1;

@@ -25,6 +25,7 @@ class VirtualClock final : public Clock {
   Instant Now() const override { return now_; }
   double NowSeconds() const { return ToSeconds(now_.time_since_epoch()); }
   void Advance(double seconds) { now_ += ToDuration(seconds); }
+  void Restart() { now_ = {}; }
   // Never back.
   void AdvanceTo(Instant instant) { now_ = std::max(now_, instant); }
 

@@ -148,8 +148,20 @@ void LlamaModel::Forward(const ForwardBatch& batch) {
       ++num_rows;
     }
     if (num_rows > 0) ComputeLayer(layer, num_rows);
+    if (!batch.taps.empty()) CopyTaps(batch, layer + 1);
   }
   LeaveRows(batch);
+}
+
+void LlamaModel::CopyTaps(const ForwardBatch& batch, int layer) {
+  const TensorView hidden = hidden_.View(DType::kF32, limits_.max_rows, config_.hidden_size);
+  const TensorView cache =
+      exit_cache_.View(DType::kF32, limits_.max_exit_rows, config_.hidden_size);
+  for (const HiddenTap& tap : batch.taps) {
+    if (tap.layer == layer) {
+      backend_->GatherRows(hidden, {&tap.row, 1}, cache.Rows(tap.exit_cache_row, 1));
+    }
+  }
 }
 
 void LlamaModel::BeginBatch(const ForwardBatch& batch) {
@@ -247,14 +259,24 @@ absl::StatusOr<Head> LlamaModel::SelectTokens(std::vector<int32_t> ids) {
 }
 
 const float* LlamaModel::Logits(std::span<const int32_t> rows, const Head& head) {
+  return LogitsOf(hidden_.View(DType::kF32, limits_.max_rows, config_.hidden_size), rows, head);
+}
+
+const float* LlamaModel::ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) {
+  return LogitsOf(exit_cache_.View(DType::kF32, limits_.max_exit_rows, config_.hidden_size),
+                  exit_cache_rows, head);
+}
+
+// states [any, hidden]
+const float* LlamaModel::LogitsOf(const TensorView& states, std::span<const int32_t> rows,
+                                  const Head& head) {
   const int64_t count = static_cast<int64_t>(rows.size());
   head_rows_ += count;
   if (head.num_tokens == 0) return nullptr;
   const TensorView input = head_input_.View(DType::kF32, count, config_.hidden_size);
   const TensorView normed = normed_.View(backend_->operand_dtype(), count, config_.hidden_size);
   const TensorView logits = logits_.View(DType::kF32, count, head.num_tokens);
-  backend_->GatherRows(hidden_.View(DType::kF32, limits_.max_rows, config_.hidden_size), rows,
-                       input);
+  backend_->GatherRows(states, rows, input);
   backend_->RmsNorm(input, static_cast<const float*>(final_norm_.data()),
                     static_cast<float>(config_.rms_norm_eps), normed);
   backend_->MatMul(normed, *head.matrix, Backend::Epilogue::kStore, logits);

@@ -42,6 +42,7 @@ class LlamaModel final : public Model {
   void Forward(const ForwardBatch& batch) override;
   const float* Logits(std::span<const int32_t> rows, const Head& head) override;
   const float* Logits(std::span<const int32_t> rows) { return Logits(rows, head_); }
+  const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override;
   const Head& head() const override { return head_; }
   absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) override;
 
@@ -50,6 +51,8 @@ class LlamaModel final : public Model {
   int64_t row_layers() const override { return row_layers_; }
   int64_t head_rows() const override { return head_rows_; }
   int64_t logits_computed() const override { return logits_computed_; }
+
+  void ResetCounters() override { row_layers_ = head_rows_ = logits_computed_ = 0; }
 
   // L2 norm of the hidden state that the last Forward left in `row`. For tests.
   double HiddenNorm(int row);
@@ -77,6 +80,9 @@ class LlamaModel final : public Model {
   void ComputeLayer(int layer, int num_rows);
   // hidden += the sum of all ranks' a W^T
   void AddProduct(kernels::ConstTensorView a, const kernels::Matrix& w, kernels::TensorView hidden);
+  void CopyTaps(const ForwardBatch& batch, int layer);
+  const float* LogitsOf(const kernels::TensorView& states, std::span<const int32_t> rows,
+                        const Head& head);
 
   const ModelConfig config_;
   const ModelShard shard_;

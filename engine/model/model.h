@@ -33,14 +33,26 @@ struct ForwardRow {
   int32_t exit_cache_row = -1;
 };
 
+// Copies the hidden state of a row on its way: what layer `layer` - 1 leaves, to that row of the
+// exit cache. Such a state is what the row would exit with there.
+struct HiddenTap {
+  int32_t row = 0;    // of ForwardBatch::rows; it runs layer `layer` - 1
+  int32_t layer = 0;  // [1, num_layers - 1]
+  int32_t exit_cache_row = 0;
+};
+
 // REQUIRES: the rows that any layer computes are a prefix of `rows`. That is:
 // rows sorted by descending layers.end if all begin at 0 (drafting: each row
 // leaves at its exit), or by ascending layers.begin if all end at the last
 // layer (the full sweep: drafted rows enter at their exit).
 struct ForwardBatch {
   std::vector<ForwardRow> rows;
+  std::vector<HiddenTap> taps;        // in any order
   std::vector<int32_t> block_tables;  // [num_sequences, max_blocks_per_sequence]
   int max_blocks_per_sequence = 0;
+
+  // Of rows and taps.
+  void Clear() { rows.clear(), taps.clear(); }
 };
 
 // The output matrix of all tokens or of some of them.
@@ -71,6 +83,8 @@ class Model {
   // Forward left in `rows` (indices into its batch, at most max_logit_rows).
   // Returns f32 [rows.size(), head.num_tokens], valid until the next call of this class.
   virtual const float* Logits(std::span<const int32_t> rows, const Head& head) = 0;
+  // The same of states in the exit cache; at most max_logit_rows.
+  virtual const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) = 0;
   virtual const Head& head() const = 0;
   // A head of the tokens `ids` (ascending, distinct, at least one). Its logits have the same bits
   // as theirs by head(). Copies hidden_size weights per token. Errors: RESOURCE_EXHAUSTED if the
@@ -82,6 +96,7 @@ class Model {
   virtual int64_t row_layers() const = 0;  // (row, layer) pairs computed so far
   virtual int64_t head_rows() const = 0;
   virtual int64_t logits_computed() const = 0;
+  virtual void ResetCounters() = 0;
 };
 
 }  // namespace strata

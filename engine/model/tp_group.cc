@@ -66,7 +66,8 @@ struct TpGroup::Ranks {
   std::vector<float> logits;  // [max_logit_rows, vocab]; each rank writes its tokens' columns
 
   void Load(int rank, const ModelLimits& limits);
-  void WriteLogits(int rank, std::span<const int32_t> rows, const HeadParts& head);
+  void WriteLogits(int rank, LogitsOfRank logits_of_rank, std::span<const int32_t> rows,
+                   const HeadParts& head);
 };
 
 // Throws what ends the group.
@@ -90,9 +91,10 @@ void TpGroup::Ranks::Load(int rank, const ModelLimits& limits) {
   throw kernels::CommunicatorError(std::string(status.message()));
 }
 
-void TpGroup::Ranks::WriteLogits(int rank, std::span<const int32_t> rows, const HeadParts& head) {
+void TpGroup::Ranks::WriteLogits(int rank, LogitsOfRank logits_of_rank,
+                                 std::span<const int32_t> rows, const HeadParts& head) {
   const Head& part = *head.of_ranks[rank];
-  const float* from = models[rank]->Logits(rows, part);
+  const float* from = (models[rank].get()->*logits_of_rank)(rows, part);
   float* to = logits.data() + head.first_columns[rank];
   for (size_t row = 0; row < rows.size(); ++row) {
     std::copy_n(from + row * part.num_tokens, part.num_tokens, to + row * head.num_tokens());
@@ -135,12 +137,21 @@ void TpGroup::Forward(const ForwardBatch& batch) {
   threads_->Run([ranks = ranks_, batch](int rank) { ranks->models[rank]->Forward(batch); });
 }
 
-const float* TpGroup::Logits(std::span<const int32_t> rows, const Head& head) {
-  threads_->Run([ranks = ranks_, rows = std::vector<int32_t>(rows.begin(), rows.end()),
+const float* TpGroup::GatherLogits(LogitsOfRank logits, std::span<const int32_t> rows,
+                                   const Head& head) {
+  threads_->Run([ranks = ranks_, logits, rows = std::vector<int32_t>(rows.begin(), rows.end()),
                  parts = static_cast<const ShardedMatrix&>(*head.matrix).parts()](int rank) {
-    ranks->WriteLogits(rank, rows, *parts);
+    ranks->WriteLogits(rank, logits, rows, *parts);
   });
   return ranks_->logits.data();
+}
+
+const float* TpGroup::Logits(std::span<const int32_t> rows, const Head& head) {
+  return GatherLogits(&LlamaModel::Logits, rows, head);
+}
+
+const float* TpGroup::ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) {
+  return GatherLogits(&LlamaModel::ExitLogits, exit_cache_rows, head);
 }
 
 absl::StatusOr<Head> TpGroup::SelectTokens(std::vector<int32_t> ids) {
@@ -166,6 +177,9 @@ const ModelConfig& TpGroup::config() const { return ranks_->checkpoint->config()
 // Each rank computes its part of every row in every layer.
 int64_t TpGroup::row_layers() const { return ranks_->models.front()->row_layers(); }
 int64_t TpGroup::head_rows() const { return ranks_->models.front()->head_rows(); }
+void TpGroup::ResetCounters() {
+  for (const auto& model : ranks_->models) model->ResetCounters();
+}
 int64_t TpGroup::logits_computed() const {
   return std::accumulate(
       ranks_->models.begin(), ranks_->models.end(), int64_t{0},

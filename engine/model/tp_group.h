@@ -48,6 +48,7 @@ class TpGroup final : public Model {
 
   void Forward(const ForwardBatch& batch) override;
   const float* Logits(std::span<const int32_t> rows, const Head& head) override;
+  const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override;
   const Head& head() const override { return head_; }
   absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) override;
 
@@ -56,12 +57,18 @@ class TpGroup final : public Model {
   int64_t row_layers() const override;
   int64_t head_rows() const override;
   int64_t logits_computed() const override;
+  void ResetCounters() override;
 
  private:
   struct Ranks;
+  // Which of a rank's two kinds of logits.
+  using LogitsOfRank = const float* (LlamaModel::*)(std::span<const int32_t> rows,
+                                                    const Head& head);
 
   TpGroup(std::shared_ptr<Ranks> ranks, std::unique_ptr<RankThreads> threads,
           const ModelLimits& limits);
+
+  const float* GatherLogits(LogitsOfRank logits, std::span<const int32_t> rows, const Head& head);
 
   const std::shared_ptr<Ranks> ranks_;
   const std::unique_ptr<RankThreads> threads_;

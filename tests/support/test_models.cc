@@ -67,6 +67,7 @@ EngineOptions TestEngineOptions() {
   options.kv_cache_bytes = 64 << 20;
   options.max_sequences = 16;
   options.max_batch_tokens = 128;
+  options.cost_profile_time = std::chrono::milliseconds(20);
   return options;
 }
 

@@ -97,7 +97,7 @@ TEST_F(SimulatedModelTest, TakesTheTimeOfEachLayersRows) {
                           (kLayers - kExit) * roofline_.LayerSeconds({2, 4, 7});
   EXPECT_NEAR(clock_.NowSeconds() - before, expected, 2e-9);
   EXPECT_EQ(model_.row_layers(), 2 * kLayers + kExit + kLayers + kLayers - kExit);
-  EXPECT_EQ(model_.kv_errors(), 0);
+  EXPECT_EQ(model_.errors(), 0);
 }
 
 TEST_F(SimulatedModelTest, DraftsLeaveOneByOne) {
@@ -123,19 +123,19 @@ TEST_F(SimulatedModelTest, HeadTakesItsTime) {
 
 TEST_F(SimulatedModelTest, NoticesKvOfTooLittleDepth) {
   model_.Forward(Batch({Row(5, 0, {0, kExit}, 0)}));
-  EXPECT_EQ(model_.kv_errors(), 0);
+  EXPECT_EQ(model_.errors(), 0);
   model_.Forward(Batch({Row(6, 1)}));  // attends to layers that position 0 has not
-  EXPECT_EQ(model_.kv_errors(), 1);
+  EXPECT_EQ(model_.errors(), 1);
 }
 
 TEST_F(SimulatedModelTest, NoticesKvThatWasNeverComputed) {
   model_.Forward(Batch({Row(6, 1)}));
-  EXPECT_EQ(model_.kv_errors(), 1);
+  EXPECT_EQ(model_.errors(), 1);
 }
 
 TEST_F(SimulatedModelTest, NoticesRowsThatEnterWhereTheyNeverLeft) {
   model_.Forward(Batch({Row(5, 0, {kExit, kLayers}, 0)}));
-  EXPECT_EQ(model_.kv_errors(), 1);
+  EXPECT_EQ(model_.errors(), 1);
 }
 
 TEST_F(SimulatedModelTest, TimeNoiseHasItsDeviationAndNoBias) {

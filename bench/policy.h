@@ -1,0 +1,17 @@
+// Automatic speculation beside none and beside every fixed setting of a grid.
+
+#ifndef STRATA_BENCH_POLICY_H_
+#define STRATA_BENCH_POLICY_H_
+
+#include "absl/status/status.h"
+#include "bench/session.h"
+
+namespace strata::bench {
+
+// policy_WORK_SAMPLING_N: N sequences (policy_batch_sizes) of code, prose and random text, greedy
+// and sampled. All settings generate the same texts; they take turns, and medians count.
+absl::Status MeasurePolicy(const Session& session);
+
+}  // namespace strata::bench
+
+#endif  // STRATA_BENCH_POLICY_H_
