@@ -26,11 +26,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string text;
   strata::Detokenizer detokenizer(&tokenizer, /*at_text_start=*/true);
   for (const strata::TokenId id : ids) {
-    const std::string piece = detokenizer.Append(id % tokenizer.vocab_size());
-    Expect(strata::IsValidUtf8(piece));
-    text += piece;
+    detokenizer.Append(id % tokenizer.vocab_size(), &text);
+    Expect(strata::IsValidUtf8(text));
   }
-  text += detokenizer.Flush();
+  detokenizer.Flush(&text);
   Expect(strata::IsValidUtf8(text));
   for (strata::TokenId& id : ids) id %= tokenizer.vocab_size();
   Expect(text == tokenizer.Decode(ids));

@@ -16,7 +16,7 @@ TEST(ModelShapes, HaveTheirPublishedSizes) {
   for (const auto& [name, billions] : kBillions) {
     const auto config = FindModelShape(name);
     ASSERT_TRUE(config.ok()) << config.status();
-    const Roofline roofline(*config, Hardware(), WeightFormat::kBF16, 1);
+    const Roofline roofline(*config, Hardware(), kernels::WeightFormat::kBF16, 1);
     const double embedding = config->tie_word_embeddings
                                  ? 0
                                  : static_cast<double>(config->vocab_size) * config->hidden_size;
