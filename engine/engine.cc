@@ -84,10 +84,12 @@ int BlocksFor(int num_positions) {
 
 absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int64_t block_bytes,
                                 int max_context) {
-  const int64_t num_blocks =
-      std::min<int64_t>(options.kv_cache_bytes / block_bytes,
-                        // No more than all sequences at full length can use.
-                        static_cast<int64_t>(options.max_sequences) * (BlocksFor(max_context) + 1));
+  int64_t num_blocks = std::min<int64_t>(options.kv_cache_bytes / block_bytes, 1 << 30);
+  if (!options.prefix_cache) {
+    // No more than all sequences at full length can use.
+    num_blocks =
+        std::min(num_blocks, int64_t{options.max_sequences} * (BlocksFor(max_context) + 1));
+  }
   if (num_blocks < BlocksFor(max_context)) {
     return absl::InvalidArgumentError(
         fmt::format("KV cache: {} bytes hold {} tokens, less than one context of {}; give it {} "

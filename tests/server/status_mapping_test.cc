@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 
+#include "engine/admission.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/call_tracker.h"
@@ -67,6 +69,12 @@ TEST(RetryDelay, IsTheTimeInWhichHalfOfTheCallsEnd) {
   EXPECT_EQ(RetryDelayFor(1, 1000), seconds(1));
   EXPECT_EQ(RetryDelayFor(1000, 0.1), seconds(30));
   EXPECT_EQ(RetryDelayFor(1, 0), seconds(30));
+}
+
+TEST(StatusMapping, SaysWhenToRetryIfTheEngineKnows) {
+  const grpc::Status status = ToGrpcStatus(WithRetryDelay(
+      absl::ResourceExhaustedError("too many tokens"), std::chrono::milliseconds(41'001)));
+  EXPECT_EQ(Detail<google::rpc::RetryInfo>(status).retry_delay().seconds(), 42);
 }
 
 TEST(StatusMapping, KeepsOtherCodes) {
