@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/admission.h"
 #include "engine/draft_vocabulary.h"
 #include "engine/model/llama_model.h"
 #include "engine/request_validation.h"
@@ -43,6 +44,10 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
   }
   if (options.max_queue < 0) {
     return invalid(fmt::format("max_queue: {} is negative", options.max_queue));
+  }
+  if (options.max_tokens_per_minute < 0) {
+    return invalid(
+        fmt::format("max_tokens_per_minute: {} is negative", options.max_tokens_per_minute));
   }
   if (options.max_prefill_chunk < 0) {
     return invalid(fmt::format("max_prefill_chunk: {} is negative", options.max_prefill_chunk));
@@ -83,10 +88,12 @@ int BlocksFor(int num_positions) {
 
 absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int64_t block_bytes,
                                 int max_context) {
-  const int64_t num_blocks =
-      std::min<int64_t>(options.kv_cache_bytes / block_bytes,
-                        // No more than all sequences at full length can use.
-                        static_cast<int64_t>(options.max_sequences) * (BlocksFor(max_context) + 1));
+  int64_t num_blocks = std::min<int64_t>(options.kv_cache_bytes / block_bytes, 1 << 30);
+  if (!options.prefix_cache) {
+    // No more than all sequences at full length can use.
+    num_blocks =
+        std::min(num_blocks, int64_t{options.max_sequences} * (BlocksFor(max_context) + 1));
+  }
   if (num_blocks < BlocksFor(max_context)) {
     return absl::InvalidArgumentError(
         fmt::format("KV cache: {} bytes hold {} tokens, less than one context of {}; give it {} "
@@ -126,6 +133,7 @@ class Engine::Impl {
                                              : checkpoint_->config().max_position_embeddings),
         policy_(checkpoint_->config().num_layers, options.default_exit_layer,
                 options.default_num_draft_tokens),
+        admission_({options.max_sequences, options.max_tokens_per_minute}),
         observer_(observer),
         clock_(clock != nullptr ? clock : &steady_clock_) {}
 
@@ -169,6 +177,7 @@ class Engine::Impl {
   const EngineOptions options_;
   const int max_context_;
   const SpeculationPolicy policy_;
+  Admission admission_;  // thread-safe
   EngineObserver* const observer_;
   const SteadyClock steady_clock_;
   const Clock* const clock_;
@@ -264,6 +273,9 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(GenerateRequest request,
     return absl::ResourceExhaustedError(
         fmt::format("the queue is full: {} requests are running or waiting", num_unfinished_));
   }
+  ASSIGN_OR_RETURN(state->ticket,
+                   admission_.Admit(state->params.tenant, num_samples,
+                                    static_cast<int>(state->prompt.size()), state->submitted));
   num_unfinished_ += num_samples;
   state->id = next_id_++;
   inbox_.submitted.push_back(state);

@@ -26,10 +26,11 @@ struct EngineOptions {
   int64_t kv_cache_bytes = int64_t{2} << 30;  // the pool's size; at least one full context must fit
   int max_batch_tokens = 512;                 // rows of one full sweep
   int max_sequences = 64;                     // running at once; a sample counts as one
-  int max_queue = 256;        // waiting beside those that run; one more: RESOURCE_EXHAUSTED
-  int max_prefill_chunk = 0;  // rows of prompts in one round, together; 0: max_batch_tokens
-  bool prefix_cache = true;   // KV of what was computed is kept for requests that begin alike
-  int max_context = 0;        // positions per sequence; 0: the checkpoint's maximum
+  int max_queue = 256;                // waiting beside those that run; one more: RESOURCE_EXHAUSTED
+  int64_t max_tokens_per_minute = 0;  // of prompts and answers, on average; 0: no limit
+  int max_prefill_chunk = 0;          // rows of prompts in one round, together; 0: max_batch_tokens
+  bool prefix_cache = true;  // KV of what was computed is kept for requests that begin alike
+  int max_context = 0;       // positions per sequence; 0: the checkpoint's maximum
   // What Speculation::Mode::kAuto resolves to.
   int default_exit_layer = 0;        // 0: from the checkpoint's depth
   int default_num_draft_tokens = 0;  // 0: from the checkpoint's depth
@@ -92,8 +93,9 @@ class Engine {
   // error it hears nothing. Errors:
   //   INVALID_ARGUMENT    a field out of range (the message begins with the field's name as in
   //                       request.h, e.g. "sampling.top_p"), unknown token id, empty prompt
-  //   OUT_OF_RANGE        the prompt leaves no room in the context, or can never fit the KV pool
-  //   RESOURCE_EXHAUSTED  the queue is full
+  //   OUT_OF_RANGE        the prompt leaves no room in the context (which the KV pool always holds)
+  //   RESOURCE_EXHAUSTED  the queue is full, or another limit is reached, the tenant's or the
+  //                       engine's; RetryDelay(status) may know when to try again
   //   UNAVAILABLE         stopping
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
 

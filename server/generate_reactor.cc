@@ -6,6 +6,7 @@
 
 #include "engine/status_macros.h"
 #include "server/request_translation.h"
+#include "server/tenancy.h"
 
 namespace strata::server {
 
@@ -71,6 +72,7 @@ absl::Status GenerateReactor::Submit(const grpc::CallbackServerContext& context,
   RETURN_IF_ERROR(call_.admission());
   ASSIGN_OR_RETURN(GenerateRequest translated,
                    TranslateGenerateRequest(request, serving_.defaults, serving_.limits));
+  ASSIGN_OR_RETURN(translated.tenant, TenantOf(context, serving_.tenancy));
   translated.deadline = DeadlineOf(context);
   ASSIGN_OR_RETURN(id_,
                    serving_.engine->Submit(std::move(translated), std::make_shared<Sink>(this)));

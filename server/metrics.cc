@@ -49,8 +49,10 @@ ServerMetrics::ServerMetrics()
       generated_tokens_(AddCounter("strata_generated_tokens_total", "Tokens committed")),
       prompt_tokens_(AddCounter("strata_prompt_tokens_total",
                                 "Prompt tokens computed (those found in the cache are not)")),
+      cached_tokens_(AddCounter("strata_cached_tokens_total",
+                                "Tokens whose keys and values were found in the prefix cache")),
       preemptions_(AddCounter("strata_preemptions_total",
-                              "Sequences set back because the KV cache was full")),
+                              "Sequences that lost their place to others, to come back later")),
       accepted_per_position_(
           AddFamily("strata_spec_decode_num_accepted_tokens_per_pos_total",
                     "Accepted drafts by position in the draft, of finished samples")),
@@ -93,6 +95,7 @@ void ServerMetrics::OnRound(const RoundReport& report) {
   accepted_tokens_.Increment(report.accepted_tokens);
   generated_tokens_.Increment(report.emitted_tokens);
   prompt_tokens_.Increment(report.prefill_rows);
+  cached_tokens_.Increment(report.cached_tokens);
   preemptions_.Increment(report.preemptions);
   round_phases_.Add({{"phase", "draft"}}).Increment(Seconds(report.draft_time));
   round_phases_.Add({{"phase", "sweep"}}).Increment(Seconds(report.sweep_time));

@@ -53,6 +53,7 @@ class ServerMetrics final : public EngineObserver {
   prometheus::Counter& accepted_tokens_;
   prometheus::Counter& generated_tokens_;
   prometheus::Counter& prompt_tokens_;
+  prometheus::Counter& cached_tokens_;
   prometheus::Counter& preemptions_;
   prometheus::Family<prometheus::Counter>& accepted_per_position_;
   prometheus::Family<prometheus::Counter>& round_phases_;

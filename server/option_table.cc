@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "engine/status_macros.h"
+#include "server/tenancy.h"
 
 namespace strata::server {
 namespace {
@@ -53,6 +54,29 @@ absl::Status SetSpeculation(const std::string& text, Options* options) {
   options->speculation = text == "off"     ? Speculation::Mode::kOff
                          : text == "fixed" ? Speculation::Mode::kFixed
                                            : Speculation::Mode::kAuto;
+  return absl::OkStatus();
+}
+
+template <typename Field>  // Field: Options* -> bool&
+Setter OnOff(Field field) {
+  return [=](const std::string& text, Options* options) {
+    RETURN_IF_ERROR(OneOf(text, {"on", "off"}));
+    field(options) = text == "on";
+    return absl::OkStatus();
+  };
+}
+
+template <typename Field>  // Field: Options* -> int64_t&
+Setter TokensPerMinute(Field field) {
+  return [=](const std::string& text, Options* options) {
+    ASSIGN_OR_RETURN(field(options), ParseInteger(text, 0, int64_t{1} << 40));
+    return absl::OkStatus();
+  };
+}
+
+absl::Status SetTenantMetadataKey(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(CheckMetadataKey(text));
+  options->tenancy.metadata_key = text;
   return absl::OkStatus();
 }
 
@@ -111,9 +135,37 @@ Setter String(std::string Options::*field) {
   };
 }
 
-std::vector<OptionSpec> MakeTable() {
-  constexpr int64_t kMany = 1 << 20;
+constexpr int64_t kMany = 1 << 20;
+
+// Who gets how much.
+std::vector<OptionSpec> SharingTable() {
   return {
+      {"max-prefill-chunk", "N",
+       "Rows of prompts in one pass, all together; 0: max-batch-tokens [0]",
+       Integer([](Options* o) -> int& { return o->engine.max_prefill_chunk; }, 0, kMany)},
+      {"prefix-cache", "on|off", "Keeps what was computed for prompts that begin alike [on]",
+       OnOff([](Options* o) -> bool& { return o->engine.prefix_cache; })},
+      {"max-tokens-per-minute", "N",
+       "Of prompts and answers, on average; more are refused; 0: no limit [0]",
+       TokensPerMinute([](Options* o) -> int64_t& { return o->engine.max_tokens_per_minute; })},
+      {"tenant-metadata-key", "KEY",
+       "Metadata of a call that names its tenant, for fair shares; whoever calls is believed",
+       SetTenantMetadataKey},
+      {"tenant-max-running", "N", "Sequences of one tenant running at once; 0: no limit [0]",
+       Integer([](Options* o) -> int& { return o->tenancy.defaults.max_running; }, 0, kMany)},
+      {"tenant-max-queue", "N", "Requests of one tenant waiting; 0: no limit but max-queue [0]",
+       Integer([](Options* o) -> int& { return o->tenancy.defaults.max_queued; }, 0, kMany)},
+      {"tenant-max-tokens-per-minute", "N", "The same as max-tokens-per-minute, of one tenant [0]",
+       TokensPerMinute(
+           [](Options* o) -> int64_t& { return o->tenancy.defaults.max_tokens_per_minute; })},
+      {"tenant-isolated-prefixes", "on|off",
+       "A tenant's prompts are found in the prefix cache by itself only [off]",
+       OnOff([](Options* o) -> bool& { return o->tenancy.defaults.isolates_prefixes; })},
+  };
+}
+
+std::vector<OptionSpec> MakeTable() {
+  std::vector<OptionSpec> table = {
       {"model", "DIR", "The checkpoint's folder, packed or not (required)",
        String(&Options::model)},
       {"listen", "HOST:PORT", "Where gRPC listens; port 0 picks a free one [127.0.0.1:50051]",
@@ -176,6 +228,9 @@ std::vector<OptionSpec> MakeTable() {
       {"log-level", "debug|info|warn|error|off", "Least level logged to stderr [info]",
        SetLogLevel},
   };
+  std::vector<OptionSpec> sharing = SharingTable();
+  table.insert(table.end(), sharing.begin(), sharing.end());
+  return table;
 }
 
 }  // namespace

@@ -14,11 +14,18 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/request.h"
+#include "engine/tenant.h"
 #include "kernels/tensor.h"
 #include "kernels/weight_format.h"
 #include "server/option_values.h"
 
 namespace strata::server {
+
+// Who shares the server with whom.
+struct TenancyOptions {
+  std::string metadata_key;  // of the calls' metadata, that names their tenant; empty: none does
+  Tenant defaults;           // what holds for a tenant of which only the name is known
+};
 
 struct Options {
   std::string model;  // the checkpoint's folder
@@ -27,6 +34,7 @@ struct Options {
   std::optional<kernels::WeightFormat> weights;  // absent: the packed folder's, else bf16
   int threads = 0;                               // 0: one per core
   EngineOptions engine;
+  TenancyOptions tenancy;
   Speculation::Mode speculation = Speculation::Mode::kAuto;
   int default_max_new_tokens = 512;  // where neither request nor generation_config.json says
   int max_calls = 1024;              // calls of Inference in flight

@@ -41,7 +41,10 @@ StrataServer::StrataServer(const Options& options, Engine* engine, ServerMetrics
       serving_{engine,
                MakeRequestDefaults(engine->checkpoint().generation_defaults(), options,
                                    engine->auto_speculation()),
-               MakeRequestLimits(*engine), &calls_, &request_ids_},
+               MakeRequestLimits(*engine),
+               options.tenancy,
+               &calls_,
+               &request_ids_},
       inference_(&serving_),
       control_(&serving_, MakeModelInfo(serving_, options.weights.value_or(
                                                       DefaultWeightFormat(engine->checkpoint())))),

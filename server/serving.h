@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "server/call_tracker.h"
+#include "server/options.h"
 #include "server/request_defaults.h"
 #include "server/request_ids.h"
 
@@ -20,6 +21,7 @@ struct Serving {
   Engine* engine;
   RequestDefaults defaults;
   RequestLimits limits;
+  TenancyOptions tenancy;
   CallTracker* calls;
   RequestIds* request_ids;
 };

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <cctype>
+#include <chrono>
 #include <string_view>
 
+#include "engine/admission.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -62,7 +64,10 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (code == grpc::StatusCode::INVALID_ARGUMENT) AddBadRequest(message, &details);
   if (code == grpc::StatusCode::RESOURCE_EXHAUSTED) {
     google::rpc::RetryInfo retry;
-    retry.mutable_retry_delay()->set_seconds(kRetrySeconds);
+    // Whole seconds, rounded up: no sooner than it can help.
+    const Duration delay = RetryDelay(status).value_or(std::chrono::seconds(kRetrySeconds));
+    retry.mutable_retry_delay()->set_seconds(
+        std::chrono::ceil<std::chrono::seconds>(delay).count());
     details.add_details()->PackFrom(retry);
   }
   google::rpc::ErrorInfo info;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/collecting_sink.h"
+#include "server/tenancy.h"
 
 namespace strata::server {
 
@@ -23,11 +24,14 @@ void UnaryReactor::Submit(const grpc::CallbackServerContext& context, const Prep
   if (!call_.admission().ok()) return EndOne(call_.admission());
   absl::StatusOr<std::vector<GenerateRequest>> requests = prepare();
   if (!requests.ok()) return EndOne(requests.status());
+  const absl::StatusOr<Tenant> tenant = TenantOf(context, serving_.tenancy);
+  if (!tenant.ok()) return EndOne(tenant.status());
   {
     absl::MutexLock lock(&mu_);
     results_.resize(requests->size());
   }
   for (size_t i = 0; i < requests->size(); ++i) {
+    (*requests)[i].tenant = *tenant;
     (*requests)[i].deadline = DeadlineOf(context);
     SubmitOne(i, std::move((*requests)[i]));
   }

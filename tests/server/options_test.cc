@@ -140,6 +140,24 @@ TEST_F(OptionsTest, VerificationIsOneOfTwo) {
   EXPECT_THAT(Error({"--verification", "both"}), HasSubstr("'both' is not one of block, token"));
 }
 
+TEST_F(OptionsTest, ReadsHowTheServerIsShared) {
+  const Options options =
+      Get({"--max-prefill-chunk", "1", "--prefix-cache", "off", "--max-tokens-per-minute", "2",
+           "--tenant-metadata-key", "x-lab", "--tenant-max-running", "3", "--tenant-max-queue", "4",
+           "--tenant-max-tokens-per-minute", "5", "--tenant-isolated-prefixes", "on"});
+  EXPECT_EQ(options.engine.max_prefill_chunk, 1);
+  EXPECT_FALSE(options.engine.prefix_cache);
+  EXPECT_EQ(options.engine.max_tokens_per_minute, 2);
+  EXPECT_EQ(options.tenancy.metadata_key, "x-lab");
+  EXPECT_EQ(options.tenancy.defaults.max_running, 3);
+  EXPECT_EQ(options.tenancy.defaults.max_queued, 4);
+  EXPECT_EQ(options.tenancy.defaults.max_tokens_per_minute, 5);
+  EXPECT_TRUE(options.tenancy.defaults.isolates_prefixes);
+  EXPECT_TRUE(Get({}).engine.prefix_cache);
+  EXPECT_THAT(Error({"--prefix-cache", "yes"}), HasSubstr("'yes' is not one of on, off"));
+  EXPECT_THAT(Error({"--tenant-metadata-key", "X-Lab"}), HasSubstr("lower-case"));
+}
+
 TEST_F(OptionsTest, FlagsWinOverEnvironmentOverFile) {
   const std::string file =
       File("max-queue = 1\nmax-sequences = 1\nthreads = 1\nkv-cache-memory = \"1MiB\"\n");

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 
+#include "engine/admission.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -56,6 +58,12 @@ TEST(StatusMapping, SaysWhenToRetryAFullQueue) {
   EXPECT_GT(Detail<google::rpc::RetryInfo>(status).retry_delay().seconds(), 0);
   EXPECT_EQ(Detail<google::rpc::ErrorInfo>(status).reason(), "RESOURCE_EXHAUSTED");
   EXPECT_EQ(Detail<google::rpc::ErrorInfo>(status).domain(), "strata");
+}
+
+TEST(StatusMapping, SaysWhenToRetryIfTheEngineKnows) {
+  const grpc::Status status = ToGrpcStatus(WithRetryDelay(
+      absl::ResourceExhaustedError("too many tokens"), std::chrono::milliseconds(41'001)));
+  EXPECT_EQ(Detail<google::rpc::RetryInfo>(status).retry_delay().seconds(), 42);
 }
 
 TEST(StatusMapping, KeepsOtherCodes) {

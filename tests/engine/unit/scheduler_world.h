@@ -82,8 +82,9 @@ class SchedulerWorld {
 
   // Plans and runs a round. `accept(entry)`: how many drafts of an entry are accepted.
   // Finished sequences stay until they are removed.
-  const StepPlan& RunRound(
-      const std::function<int(const PlanEntry&)>& accept = [](const auto&) { return 0; }) {
+  const StepPlan& RunRound(const std::function<int(const PlanEntry&)>& accept = [](const auto&) {
+    return 0;
+  }) {
     const StepPlan& plan = scheduler.Plan();
     CheckPlan(plan);
     for (const PlanEntry& entry : plan.entries) Execute(entry, accept(entry));
@@ -157,8 +158,7 @@ class SchedulerWorld {
   const std::vector<uint64_t>& StatesOf(const Sequence& sequence) {
     std::vector<uint64_t>& states = info_.at(&sequence).states;
     while (states.size() < sequence.tokens().size()) {
-      states.push_back(
-          Next(states.empty() ? 0 : states.back(), sequence.tokens()[states.size()]));
+      states.push_back(Next(states.empty() ? 0 : states.back(), sequence.tokens()[states.size()]));
     }
     return states;
   }
@@ -206,8 +206,8 @@ class SchedulerWorld {
       const int32_t block = sequence.block_table()[i / kernels::kKvBlockTokens];
       ASSERT_EQ(pool.num_references(block), 1) << "writes a block that another one uses";
       ASSERT_FALSE(pool.is_published(block)) << "writes a block that can be found";
-      const bool committed = i <= first + entry.num_rows - 1 + num_accepted &&
-                             i < static_cast<int>(states.size());
+      const bool committed =
+          i <= first + entry.num_rows - 1 + num_accepted && i < static_cast<int>(states.size());
       ContentAt(sequence, i) = committed ? states[i] : ~uint64_t{0};  // a rejected draft's
     }
     ReportPromptLogprobs(sequence, first, end);
