@@ -54,7 +54,7 @@ class Recorder::Sink final : public TokenSink {
     record().cached_prompt_tokens = event.cached_prompt_tokens;
   }
 
-  void OnDelta(int, Delta delta) override {
+  void OnDelta(int, const Delta& delta) override {
     if (delta.token_ids.empty()) return;
     for (const TokenId token : delta.token_ids) {
       if (token != recorder_->process_->NextToken(state_)) ++recorder_->wrong_tokens_;
