@@ -51,6 +51,7 @@ absl::StatusOr<OpenedEngine> OpenEngine(Options& options, RoundTotals* rounds) {
     EngineOptions engine_options;
     engine_options.max_sequences = room.max_sequences;
     engine_options.max_context = room.max_context;
+    engine_options.prefix_cache = false;  // measured prompts are computed each time
     engine_options.kv_cache_bytes = room.kv_tokens / kernels::kKvBlockTokens * block_bytes;
     ASSIGN_OR_RETURN(result.engine,
                      Engine::Create(std::move(checkpoint), std::move(tokenizer), std::move(backend),

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "bench/simulator/simulation.h"
-#include "bench/simulator/svg_chart.h"
 #include "engine/status_macros.h"
+#include "figures/svg_chart.h"
 
 namespace strata::sim {
 namespace {

@@ -152,30 +152,6 @@ absl::StatusOr<std::string> StrataToText() {
 
 }  // namespace
 
-double TokensPerRound(double acceptance, int num_drafts) {
-  double tokens = 1, power = 1;
-  for (int i = 0; i < num_drafts; ++i) tokens += power *= acceptance;
-  return tokens;
-}
-
-double PredictedSpeedup(const Roofline& roofline, int exit_layer, int num_drafts, double acceptance,
-                        int context_tokens, bool reuses_early_layers) {
-  const int layers = roofline.config().num_layers;
-  const int vocabulary = roofline.config().vocab_size;
-  const int64_t context = context_tokens;
-  const auto layer = [&](int rows) {
-    return roofline.LayerSeconds({rows, context, rows * context});
-  };
-  const double micro_step =
-      roofline.ForwardSeconds() + exit_layer * layer(1) + roofline.HeadSeconds(1, vocabulary);
-  const int rows = num_drafts + 1;
-  const double sweep = roofline.ForwardSeconds() +
-                       exit_layer * layer(reuses_early_layers ? 1 : rows) +
-                       (layers - exit_layer) * layer(rows) + roofline.HeadSeconds(rows, vocabulary);
-  return TokensPerRound(acceptance, num_drafts) * roofline.DecodeSeconds(context) /
-         (num_drafts * micro_step + sweep);
-}
-
 double ImpliedAcceptance(const Roofline& roofline, int exit_layer, int num_drafts, double speedup,
                          int context_tokens, bool reuses_early_layers) {
   double low = 0, high = 1;

@@ -7,13 +7,13 @@
 #include <memory>
 #include <vector>
 
-#include "bench/simulator/log_histogram.h"
 #include "bench/simulator/service_gap.h"
 #include "bench/simulator/token_process.h"
 #include "bench/simulator/trace.h"
 #include "bench/simulator/virtual_clock.h"
 #include "engine/observer.h"
 #include "engine/request.h"
+#include "figures/log_histogram.h"
 
 namespace strata::sim {
 

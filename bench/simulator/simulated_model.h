@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "bench/simulator/roofline.h"
 #include "bench/simulator/token_process.h"
 #include "bench/simulator/virtual_clock.h"
 #include "engine/model/model.h"
+#include "engine/planning/roofline.h"
 
 namespace strata::sim {
 

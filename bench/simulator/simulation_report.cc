@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "bench/simulator/svg_chart.h"
+#include "figures/svg_chart.h"
 
 namespace strata::sim {
 namespace {

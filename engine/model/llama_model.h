@@ -10,23 +10,34 @@
 
 #include "absl/status/statusor.h"
 #include "engine/checkpoint/checkpoint.h"
+#include "engine/checkpoint/model_shard.h"
 #include "engine/model/model.h"
 #include "kernels/backend.h"
+#include "kernels/communicator.h"
 
 namespace strata {
 
+// Alone or as one rank of a tensor-parallel group. The ranks make the same calls at the same time.
+// Hidden states and the exit cache are the same in all ranks; a rank's head is of its own tokens,
+// ModelShard::tokens, and so are the heads it selects, which may be of none at all.
 // Used from one thread at a time.
 class LlamaModel final : public Model {
  public:
-  // Loads the weights through `backend`, which must outlive the model; so must
-  // `checkpoint` (embedding rows may be read from its memory map).
-  // Errors: RESOURCE_EXHAUSTED if the device has too little memory; those of MatrixLoader.
-  static absl::StatusOr<std::unique_ptr<LlamaModel>> Create(const Checkpoint& checkpoint,
-                                                            kernels::Backend* backend,
-                                                            const ModelLimits& limits);
+  // Loads the weights, or the rank's shard of them, through `backend`, which must outlive the
+  // model; so must `checkpoint` (embedding rows may be read from its memory map) and
+  // `communicator`, if this is a rank.
+  // Errors: RESOURCE_EXHAUSTED if the device has too little memory, or another rank has failed;
+  // INVALID_ARGUMENT if shards are asked of a packed checkpoint; those of MatrixLoader and ShardOf.
+  static absl::StatusOr<std::unique_ptr<LlamaModel>> Create(
+      const Checkpoint& checkpoint, kernels::Backend* backend, const ModelLimits& limits,
+      kernels::Communicator* communicator = nullptr);
 
   // Bytes of one KV block over all layers, for sizing the pool.
-  static int64_t KvBlockBytes(const ModelConfig& config, kernels::Backend& backend);
+  static int64_t KvBlockBytes(const ModelConfig& config, kernels::Backend& backend) {
+    return KvBlockBytes(config, WholeModel(config), backend);
+  }
+  static int64_t KvBlockBytes(const ModelConfig& config, const ModelShard& shard,
+                              kernels::Backend& backend);
 
   void Forward(const ForwardBatch& batch) override;
   const float* Logits(std::span<const int32_t> rows, const Head& head) override;
@@ -47,6 +58,7 @@ class LlamaModel final : public Model {
   double HiddenNorm(int row);
 
  private:
+  // Shapes here and below are of this shard's heads, inner features and tokens.
   struct Layer {
     kernels::Buffer input_norm;                // f32 [hidden]
     kernels::Buffer post_attn_norm;            // f32 [hidden]
@@ -56,7 +68,8 @@ class LlamaModel final : public Model {
     std::unique_ptr<kernels::Matrix> down;     // [hidden, intermediate]
   };
 
-  LlamaModel(const ModelConfig& config, kernels::Backend* backend, const ModelLimits& limits);
+  LlamaModel(const ModelConfig& config, const ModelShard& shard, kernels::Backend* backend,
+             kernels::Communicator* communicator, const ModelLimits& limits);
   absl::Status LoadWeights(const Checkpoint& checkpoint);
   void AllocateActivations();
   kernels::Buffer LoadVector(const kernels::HostMatrix& vector);
@@ -65,31 +78,29 @@ class LlamaModel final : public Model {
   void EnterRows(const ForwardBatch& batch);
   void LeaveRows(const ForwardBatch& batch);
   void ComputeLayer(int layer, int num_rows);
+  // hidden += the sum of all ranks' a W^T
+  void AddProduct(kernels::ConstTensorView a, const kernels::Matrix& w, kernels::TensorView hidden);
   void CopyTaps(const ForwardBatch& batch, int layer);
   const float* LogitsOf(const kernels::TensorView& states, std::span<const int32_t> rows,
                         const Head& head);
 
   const ModelConfig config_;
+  const ModelShard shard_;
   const ModelLimits limits_;
   kernels::Backend* const backend_;
+  kernels::LocalCommunicator alone_;
+  kernels::Communicator* const communicator_;
   const kernels::AttentionShape attention_;
 
   std::unique_ptr<kernels::EmbeddingTable> embedding_;
   std::vector<Layer> layers_;
   kernels::Buffer final_norm_;           // f32 [hidden]
-  Head head_;                            // of all tokens
+  Head head_;                            // of all the shard's tokens
   kernels::Buffer rope_cos_, rope_sin_;  // f32 [max_context, head_dim / 2]
   std::unique_ptr<kernels::KvCache> kv_;
 
-  // Activations of one batch.
-  kernels::Buffer hidden_;      // f32 [max_rows, hidden]: the residual stream
-  kernels::Buffer exit_cache_;  // f32 [max_exit_rows, hidden]
-  kernels::Buffer normed_;      // operand [max_rows, hidden]
-  kernels::Buffer qkv_;         // f32 [max_rows, (heads + 2 kv_heads) * head_dim]
-  kernels::Buffer attended_;    // operand [max_rows, heads * head_dim]
-  kernels::Buffer activated_;   // operand [max_rows, intermediate]
-  kernels::Buffer head_input_;  // f32 [max_logit_rows, hidden]
-  kernels::Buffer logits_;      // f32 [max_logit_rows, vocab]
+  // Activations of one batch, as in ActivationSizes.
+  kernels::Buffer hidden_, exit_cache_, normed_, qkv_, attended_, activated_, head_input_, logits_;
 
   // Of the current batch, kept to reuse their memory.
   std::vector<int32_t> token_ids_, positions_, sequences_;

@@ -135,8 +135,8 @@ std::vector<Profiler::Measured> Profiler::Sweep(int most_rows, TimeRows time_row
 
 void Profiler::ProfileChoices(CostProfile& profile) {
   FillRows(1, 0, {0, num_layers()});
-  const Logits logits(
-      {model_.Logits(std::vector<int32_t>{0}, model_.head()), static_cast<size_t>(model_.config().vocab_size)});
+  const Logits logits({model_.Logits(std::vector<int32_t>{0}, model_.head()),
+                       static_cast<size_t>(model_.config().vocab_size)});
   if (!logits.scan.finite) return;
   SamplerScratch scratch;
   for (const Sampler::Mode mode :

@@ -60,7 +60,7 @@ class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const CpuBackendOptions& options)
       : kernels_(ChooseKernels(options.weights, options.isa)),
-        pool_(options.num_threads),
+        pool_(options.num_threads, options.cores),
         packed_weights_(kernels_, pool_) {}
 
   std::string Description() const override {

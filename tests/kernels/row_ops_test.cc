@@ -1,6 +1,7 @@
 // RmsNorm, Embed, GatherRows, ScatterRows, ReadBack and memory.
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -150,8 +151,11 @@ TEST_P(RowOps, AllocatedMemoryIsZeroAndAligned) {
     const Buffer buffer = backend_->Allocate(size);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % 64, 0u);
     EXPECT_EQ(buffer.size_bytes(), size);
-    const char* bytes = static_cast<const char*>(buffer.data());
-    EXPECT_TRUE(std::all_of(bytes, bytes + size, [](char c) { return c == 0; })) << size;
+    const int64_t count = static_cast<int64_t>(size / sizeof(float));
+    const float* values = backend_->ReadBack(buffer.View(DType::kF32, 1, count));
+    EXPECT_TRUE(std::all_of(values, values + count, [](float value) {
+      return std::bit_cast<uint32_t>(value) == 0;
+    })) << size;
   }
 }
 

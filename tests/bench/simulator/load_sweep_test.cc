@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "bench/simulator/svg_chart.h"
+#include "figures/svg_chart.h"
 
 namespace strata::sim {
 namespace {

@@ -7,35 +7,22 @@
 namespace strata::sim {
 namespace {
 
-// No overheads and nothing but weights to read: a layer takes 576 x 2 / 100 = 11.52 s however few
-// its rows, the head 1.6 s.
-Roofline Plain() {
-  ModelConfig config;
-  config.vocab_size = 10;
-  config.hidden_size = 8;
-  config.intermediate_size = 16;
-  config.num_layers = 4;
-  config.num_heads = 2;
-  config.num_kv_heads = 1;
-  config.head_dim = 4;
-  Hardware hardware;
-  hardware.read_bytes_s = 100;
-  hardware.flop_s = hardware.int8_flop_s = 1e9;
-  return Roofline(config, hardware, kernels::WeightFormat::kBF16, 1);
-}
-
-TEST(TokensPerRound, IsAGeometricSum) {
-  EXPECT_DOUBLE_EQ(TokensPerRound(0.5, 3), 1.875);
-  EXPECT_DOUBLE_EQ(TokensPerRound(0, 3), 1);
-  EXPECT_DOUBLE_EQ(TokensPerRound(1, 3), 4);
-}
-
-TEST(PredictedSpeedup, IsTokensOverTime) {
-  const double round = 2 * (11.52 + 1.6) + (4 * 11.52 + 1.6);
-  for (const bool reuses : {false, true}) {  // rows are free here, so both take as long
-    EXPECT_NEAR(PredictedSpeedup(Plain(), 1, 2, 0.5, 0, reuses), 1.75 * (4 * 11.52 + 1.6) / round,
-                1e-9);
+TEST(ModelShapes, HaveTheirPublishedSizes) {
+  const std::pair<const char*, double> kBillions[] = {{"llama2-7b", 6.74},
+                                                      {"llama2-13b", 13.02},
+                                                      {"llama2-70b", 68.98},
+                                                      {"llama3-8b", 8.03},
+                                                      {"llama3.2-1b", 1.24}};
+  for (const auto& [name, billions] : kBillions) {
+    const auto config = FindModelShape(name);
+    ASSERT_TRUE(config.ok()) << config.status();
+    const Roofline roofline(*config, Hardware(), kernels::WeightFormat::kBF16, 1);
+    const double embedding = config->tie_word_embeddings
+                                 ? 0
+                                 : static_cast<double>(config->vocab_size) * config->hidden_size;
+    EXPECT_NEAR(roofline.weight_bytes() / 2 + embedding, billions * 1e9, 0.005e9) << name;
   }
+  EXPECT_EQ(FindModelShape("llama9").status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(ImpliedAcceptance, InvertsThePrediction) {
