@@ -39,6 +39,7 @@ SimulatedModel::SimulatedModel(const ModelLimits& limits, const Roofline* roofli
       noise_key_(Mix64(seed)),
       head_(WholeHead()),
       kv_(static_cast<size_t>(limits.num_kv_blocks) * kernels::kKvBlockTokens),
+      rows_(limits.max_rows),
       exit_cache_(limits.max_exit_rows) {}
 
 void SimulatedModel::Forward(const ForwardBatch& batch) {
@@ -59,15 +60,15 @@ SimulatedModel::Slot& SimulatedModel::SlotAt(const ForwardBatch& batch, int32_t 
 // Positions of one sequence come in order, but for a sweep's newest draft: its predecessors have
 // their states from the micro-steps.
 void SimulatedModel::ComputeStates(const ForwardBatch& batch) {
-  rows_.clear();
-  for (const ForwardRow& row : batch.rows) {
+  for (size_t i = 0; i < batch.rows.size(); ++i) {
+    const ForwardRow& row = batch.rows[i];
     const TextState before =
         row.position == 0 ? process_->Start() : SlotAt(batch, row.sequence, row.position - 1).state;
     Slot& slot = SlotAt(batch, row.sequence, row.position);
     if (row.layers.begin > slot.depth) ++errors_;
     slot.state = process_->Append(before, row.token_id);
     slot.depth = row.layers.end;
-    rows_.push_back({slot.state, row.layers.end});
+    rows_[i] = {slot.state, row.layers.end};
     row_layers_ += NumLayers(row.layers);
   }
 }

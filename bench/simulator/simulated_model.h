@@ -76,7 +76,7 @@ class SimulatedModel final : public Model {
   const Head head_;
 
   std::vector<Slot> kv_;  // [num_kv_blocks * kKvBlockTokens]
-  std::vector<Hidden> rows_;
+  std::vector<Hidden> rows_;        // [max_rows] as the last Forward left them
   std::vector<Hidden> exit_cache_;  // [max_exit_rows]
   std::vector<float> logits_;
   std::vector<int> longest_;  // [sequences of a batch] positions that attention reads

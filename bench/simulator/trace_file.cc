@@ -81,7 +81,7 @@ absl::StatusOr<Trace> ReadTrace(const std::string& path) {
 std::string TraceToCsv(const Trace& trace) {
   std::string csv = fmt::format("{}\n", kHeader);
   for (const TraceRequest& request : trace) {
-    csv += fmt::format("{:.6f},{},{},{},{},{},{}\n", request.arrival_s, request.tenant,
+    csv += fmt::format("{:.9f},{},{},{},{},{},{}\n", request.arrival_s, request.tenant,
                        request.prompt_tokens, request.output_tokens, request.prefix,
                        request.prefix_tokens, request.difficulty);
   }

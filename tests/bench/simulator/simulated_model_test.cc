@@ -23,7 +23,11 @@ class SimulatedModelTest : public testing::Test {
 
   // Rows of one sequence whose first block is `block`.
   static ForwardBatch Batch(std::vector<ForwardRow> rows, int32_t block = 0) {
-    return {std::move(rows), {block, block + 1}, 2};
+    ForwardBatch batch;
+    batch.rows = std::move(rows);
+    batch.block_tables = {block, block + 1};
+    batch.max_blocks_per_sequence = 2;
+    return batch;
   }
   static ForwardRow Row(TokenId token, int position, LayerRange layers = {0, kLayers},
                         int exit_row = -1) {
@@ -121,6 +125,35 @@ TEST_F(SimulatedModelTest, HeadTakesItsTime) {
   EXPECT_EQ(model_.head_rows(), 2);
 }
 
+TEST_F(SimulatedModelTest, TapsShowWhatOtherExitsWouldDraft) {
+  ForwardBatch batch = Batch({Row(5, 0), Row(6, 1)});
+  batch.taps = {{1, kExit, 7}, {0, 8, 3}};
+  model_.Forward(batch);
+  const float* logits = model_.ExitLogits(std::vector<int32_t>{3, 7}, model_.head());
+  const auto likeliest = [](const float* row) {
+    return static_cast<TokenId>(std::max_element(row, row + TokenProcess::kAlphabet) - row);
+  };
+  EXPECT_EQ(likeliest(logits), process_.GuessAt(StateOf({5}), 8).token);
+  EXPECT_EQ(likeliest(logits + TokenProcess::kAlphabet),
+            process_.GuessAt(StateOf({5, 6}), kExit).token);
+  EXPECT_EQ(model_.errors(), 0);
+}
+
+TEST_F(SimulatedModelTest, NoticesAnothersHiddenState) {
+  model_.Forward(Batch({Row(5, 0)}));
+  model_.Forward(Batch({Row(6, 1, {0, kExit}, 0)}));
+  model_.Forward(Batch({Row(7, 1, {kExit, kLayers}, 0)}));  // entered with the state of token 6
+  EXPECT_EQ(model_.errors(), 1);
+}
+
+TEST_F(SimulatedModelTest, NoticesTapsBesideTheRow) {
+  model_.Forward(Batch({Row(5, 0, {0, kExit}, 0)}));
+  ForwardBatch batch = Batch({Row(5, 0, {kExit, kLayers}, 0)});
+  batch.taps = {{0, kExit, 1}};
+  model_.Forward(batch);
+  EXPECT_EQ(model_.errors(), 1);
+}
+
 TEST_F(SimulatedModelTest, NoticesKvOfTooLittleDepth) {
   model_.Forward(Batch({Row(5, 0, {0, kExit}, 0)}));
   EXPECT_EQ(model_.errors(), 0);
@@ -135,7 +168,7 @@ TEST_F(SimulatedModelTest, NoticesKvThatWasNeverComputed) {
 
 TEST_F(SimulatedModelTest, NoticesRowsThatEnterWhereTheyNeverLeft) {
   model_.Forward(Batch({Row(5, 0, {kExit, kLayers}, 0)}));
-  EXPECT_EQ(model_.errors(), 1);
+  EXPECT_EQ(model_.errors(), 2);  // neither KV nor a hidden state is there
 }
 
 TEST_F(SimulatedModelTest, TimeNoiseHasItsDeviationAndNoBias) {
