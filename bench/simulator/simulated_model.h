@@ -75,7 +75,7 @@ class SimulatedModel final : public Model {
   const uint64_t noise_key_;
   const Head head_;
 
-  std::vector<Slot> kv_;  // [num_kv_blocks * kKvBlockTokens]
+  std::vector<Slot> kv_;            // [num_kv_blocks * kKvBlockTokens]
   std::vector<Hidden> rows_;        // [max_rows] as the last Forward left them
   std::vector<Hidden> exit_cache_;  // [max_exit_rows]
   std::vector<float> logits_;
