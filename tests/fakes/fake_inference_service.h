@@ -19,11 +19,13 @@ namespace strata {
 
 class FakeInferenceService final : public v1::Inference::Service {
  public:
-  FakeInferenceService() {
+  // `other`: served beside it, if it is not null.
+  explicit FakeInferenceService(grpc::Service* other = nullptr) {
     int port = 0;
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(this);
+    if (other != nullptr) builder.RegisterService(other);
     server_ = builder.BuildAndStart();
     address_ = "127.0.0.1:" + std::to_string(port);
   }
