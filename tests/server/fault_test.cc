@@ -132,13 +132,14 @@ TEST_F(StuckEngine, PingsStopAsLongAsItIsStuck) {
 // A process of stream_holder.cc, whose streams have all begun.
 class StreamHolder {
  public:
-  StreamHolder(const std::string& address, int num_streams) {
+  StreamHolder(const std::string& address, int num_streams, int num_samples = 1) {
     int ends[2];
     EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
     std::string number = std::to_string(num_streams);
+    std::string samples = std::to_string(num_samples);
     std::string target = address;
     std::string program = STREAM_HOLDER_BINARY;
-    char* argv[] = {program.data(), target.data(), number.data(), nullptr};
+    char* argv[] = {program.data(), target.data(), number.data(), samples.data(), nullptr};
     pid_ = fork();
     if (pid_ == 0) {
       dup2(ends[1], STDOUT_FILENO);
@@ -183,7 +184,7 @@ TEST(Clients, ThatFallSilentAreNoticed) {
   Options options = TestOptions();
   options.connection.keepalive = std::chrono::milliseconds(300);
   TestServer server(options);
-  StreamHolder holder(server.server().grpc_address(), 5);
+  StreamHolder holder(server.server().grpc_address(), 5, /*num_samples=*/4);
   // Its connections stay open, but nobody answers any more, as if its cable were cut.
   holder.Signal(SIGSTOP);
   EXPECT_TRUE(TestServer::Eventually([&] {

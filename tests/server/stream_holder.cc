@@ -1,5 +1,5 @@
 // A client that holds streams and does not read on, to be killed or stopped by a test:
-//   stream_holder ADDRESS NUM_STREAMS
+//   stream_holder ADDRESS NUM_STREAMS NUM_SAMPLES
 // Prints "ready" once each stream, on a connection of its own, has given something.
 
 #include <grpcpp/client_context.h>
@@ -22,11 +22,13 @@ struct HeldStream {
   std::unique_ptr<grpc::ClientReader<strata::v1::GenerateResponse>> reader;
 };
 
-// More text than a connection holds for a reader that does not read.
-strata::v1::GenerateRequest LongAnswer() {
+// With four samples, more text than a connection holds for a reader that does not read, however
+// fast it is generated.
+strata::v1::GenerateRequest LongAnswer(unsigned num_samples) {
   strata::v1::GenerateRequest request;
   request.set_text("def f(x):");
   request.mutable_sampling()->set_seed(1);
+  request.mutable_sampling()->set_num_samples(num_samples);
   request.mutable_stopping()->set_max_new_tokens(480);
   request.mutable_stopping()->set_ignore_eos(true);
   request.mutable_output()->set_logprobs(20);
@@ -36,7 +38,8 @@ strata::v1::GenerateRequest LongAnswer() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) return EXIT_FAILURE;
+  if (argc != 4) return EXIT_FAILURE;
+  const auto num_samples = static_cast<unsigned>(std::strtoul(argv[3], nullptr, 10));
   std::list<HeldStream> streams(std::strtoul(argv[2], nullptr, 10));
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -44,7 +47,7 @@ int main(int argc, char** argv) {
   for (HeldStream& stream : streams) {
     stream.stub = strata::v1::Inference::NewStub(
         grpc::CreateCustomChannel(argv[1], grpc::InsecureChannelCredentials(), arguments));
-    stream.reader = stream.stub->Generate(&stream.context, LongAnswer());
+    stream.reader = stream.stub->Generate(&stream.context, LongAnswer(num_samples));
   }
   strata::v1::GenerateResponse response;
   for (HeldStream& stream : streams) {
