@@ -220,9 +220,7 @@ void Scheduler::PlanPrefills() {
   }
   if (prefills_.empty()) return;
   for (Sequence* sequence : prefills_) {
-    const int missing = sequence->NumBlocksMissing();
     plan_.num_cached_tokens += sequence->AdoptPrefix(*kv_pool_);
-    num_promised_ -= missing - sequence->NumBlocksMissing();
   }
   int budget = std::min(rows_left_, limits_.max_prefill_chunk);
   const Sequence* const first = prefills_.front();
@@ -243,15 +241,8 @@ int Scheduler::PlanPrefill(Sequence* sequence, int most_rows) {
     computed_blocks_.push_back(*block);
   }
   plan_.entries.push_back({sequence, num_rows, 0});
-  Grow(sequence, num_rows);
+  sequence->GrowKv(sequence->num_computed() + num_rows, *kv_pool_);  // out of what is promised
   return num_rows;
-}
-
-// Takes blocks that were promised to a prompt.
-void Scheduler::Grow(Sequence* sequence, int num_rows) {
-  const int missing = sequence->NumBlocksMissing();
-  sequence->GrowKv(sequence->num_computed() + num_rows, *kv_pool_);
-  num_promised_ -= missing - sequence->NumBlocksMissing();
 }
 
 }  // namespace strata

@@ -102,7 +102,6 @@ class Scheduler {
 
   // Blocks that nobody has a claim to.
   int num_spare_blocks() const { return kv_pool_->num_available() - num_promised_; }
-  void Grow(Sequence* sequence, int num_rows);
 
   const SchedulerLimits limits_;
   KvPool* const kv_pool_;
@@ -119,7 +118,7 @@ class Scheduler {
   // Of the round being planned, kept to reuse their memory.
   StepPlan plan_;
   int rows_left_ = 0;
-  int num_promised_ = 0;  // available blocks that running prompts will need
+  int num_promised_ = 0;  // available blocks that running prompts will need; until PlanPrefills
   std::vector<Sequence*> prefills_;
   std::vector<uint64_t> computed_blocks_;  // hashes of the blocks that planned prompts compute next
 };

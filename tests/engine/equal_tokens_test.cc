@@ -160,7 +160,8 @@ void MakeLong(CaseGenerator& generate, int max_new, GenerateRequest& request) {
   request.stopping.ignore_eos = true;
 }
 
-// Runs `requests` at once on `engine`, with random company that is cancelled halfway.
+// Runs `requests` at once on `engine`, with random company that is cancelled halfway and some of
+// which takes their places.
 std::vector<std::vector<CollectedSample>> RunTogether(
     Engine& engine, CaseGenerator& generate, const std::vector<GenerateRequest>& requests) {
   std::vector<std::shared_ptr<CollectingSink>> sinks;
@@ -176,6 +177,13 @@ std::vector<std::vector<CollectedSample>> RunTogether(
     EXPECT_TRUE(id.ok()) << id.status();
   }
   sinks.front()->WaitForToken();
+  // Those that run make room for these.
+  for (int i = generate.Int(0, 3); i > 0; --i) {
+    GenerateRequest urgent = generate.Request();
+    urgent.tenant.priority = 1;
+    company.push_back(*engine.Submit(urgent, std::make_shared<CollectingSink>()));
+    if (generate.Chance(0.5)) sinks.back()->WaitForToken();
+  }
   for (const RequestId id : company) engine.Cancel(id);
   std::vector<std::vector<CollectedSample>> samples;
   for (size_t i = 0; i < sinks.size(); ++i) samples.push_back(SamplesOf(*sinks[i], requests[i]));
@@ -192,8 +200,8 @@ EngineOptions AnyOptions(CaseGenerator& generate, const Setting& setting, const 
   options.prefix_cache = generate.Chance(0.8);
   // Often too small for all at once, so that sequences are preempted.
   options.max_context = setting.max_prompt + setting.max_new + 1;
-  options.kv_cache_bytes =
-      KvBytes(config, device, options.max_context) * generate.Int(1, generate.Chance(0.3) ? 12 : 3);
+  options.kv_cache_bytes = KvBytes(config, device, options.max_context) *
+                           (generate.Chance(0.5) ? 1 : generate.Int(1, 12));
   options.draft_vocabulary_size = AnyDraftVocabulary(generate, config.vocab_size);
   return options;
 }

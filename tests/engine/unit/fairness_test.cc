@@ -143,6 +143,8 @@ class Backlogged : public testing::Test {
   struct Client {
     Tenant tenant;
     int outstanding = 0;
+    int most_prompt = kMostPrompt;
+    int most_new = 100;
     double served = 0;
   };
 
@@ -161,8 +163,8 @@ class Backlogged : public testing::Test {
           world.sequences().begin(), world.sequences().end(),
           [&](const auto& s) { return s->request()->params.tenant.name == client.tenant.name; });
       for (auto i = mine; i < client.outstanding; ++i) {
-        world.Add({.prompt = UniquePrompt(Int(1, kMostPrompt), ++serial_),
-                   .max_new_tokens = Int(1, 100),
+        world.Add({.prompt = UniquePrompt(Int(1, client.most_prompt), ++serial_),
+                   .max_new_tokens = Int(1, client.most_new),
                    .num_drafts = Int(0, 4),
                    .tenant = client.tenant});
       }
@@ -205,6 +207,18 @@ TEST_F(Backlogged, TenTimesTheLoadIsNotMoreService) {
     ASSERT_LE(std::abs(clients_[0].served - clients_[1].served), kBound) << "round " << round;
   }
   EXPECT_GT(clients_[0].served, 20 * kBound) << "it would not be noticed";
+}
+
+TEST_F(Backlogged, LongAnswersAreNotMoreServiceThanLongPrompts) {
+  clients_ = {MakeClient("asks", 50), MakeClient("listens", 50)};
+  clients_[0].most_new = 5;
+  clients_[1].most_prompt = 5;
+  SchedulerWorld world({64, 8, 48}, kBlocks);
+  for (int round = 0; round < 4'000; ++round) {
+    Round(world);
+    ASSERT_LE(std::abs(clients_[0].served - clients_[1].served), kBound) << "round " << round;
+  }
+  EXPECT_GT(clients_[0].served, 5 * kBound);
 }
 
 TEST_F(Backlogged, ServiceIsByWeight) {

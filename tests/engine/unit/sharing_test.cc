@@ -237,6 +237,21 @@ TEST(Places, ATenantWithLessThanItsShareTakesOneFromATenantWithMore) {
   EXPECT_EQ(world.num_preempted, 2) << "and they do not take turns";
 }
 
+TEST(Places, ATenantKeepsItsShare) {
+  SchedulerWorld world({64, 4, 64}, 400);
+  std::map<std::string, Sequence*> last;
+  for (const char* name : {"a", "a", "a", "b", "c"}) {
+    last[name] = world.Add({.prompt = UniquePrompt(20, world.num_rounds),
+                            .max_new_tokens = 300,
+                            .tenant = Named(name)});
+    world.RunRound();
+  }
+  EXPECT_TRUE(last["c"]->scheduling.running);
+  EXPECT_TRUE(last["b"]->scheduling.running) << "the newest, but its tenant's only one";
+  EXPECT_FALSE(last["a"]->scheduling.running);
+  EXPECT_EQ(world.num_preempted, 1);
+}
+
 TEST(Places, ASequenceLosesItsPlaceToFairnessSeldom) {
   SchedulerWorld world({64, 2, 64}, 400);
   Sequence* victim = nullptr;
@@ -310,6 +325,21 @@ TEST(Blocks, AQuarterOfThoseWantedIsEnoughToFinishEverything) {
     EXPECT_LE(world.num_preempted, kSequences * bound);
     EXPECT_EQ(world.pool.num_used(), 0);
   }
+}
+
+// Ends come one after the other: each time there is room for the newest to come back, and not for
+// long, if it comes back at once.
+TEST(Blocks, ASequenceIsNotLetInAgainAndAgainToBeThrownOut) {
+  constexpr int kBlocks = 128;
+  SchedulerWorld world({256, 64, 128}, kBlocks);
+  for (int i = 0; i < 48; ++i) {
+    world.Add({.prompt = UniquePrompt(16, i), .max_new_tokens = 60 + 20 * i});
+  }
+  int most = 0;
+  world.RunAll(
+      [&](const Sequence& sequence) { most = std::max(most, sequence.scheduling.num_evictions); });
+  EXPECT_GE(most, 2);
+  EXPECT_LE(most, Scheduler::MostEvictions(kBlocks));
 }
 
 TEST(Blocks, TheBoundOnEvictionsIsTheLogarithmOfTheContext) {
