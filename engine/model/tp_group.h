@@ -23,6 +23,7 @@
 
 namespace strata {
 
+class LlamaModel;
 class RankThreads;
 
 // Outputs do not depend on the rows beside a row, as with one device, if the
