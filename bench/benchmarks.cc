@@ -16,9 +16,9 @@
 #include "bench/workload.h"
 #include "engine/checkpoint/packed_file.h"
 #include "engine/engine.h"
-#include "engine/model/llama_model.h"
+#include "engine/model/tp_group.h"
 #include "engine/status_macros.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/cpu_ranks.h"
 
 namespace strata::bench {
 namespace {
@@ -45,15 +45,17 @@ absl::StatusOr<OpenedEngine> OpenEngine(Options& options, RoundTotals* rounds) {
   ASSIGN_OR_RETURN(options.weights, ChooseWeightFormat(*checkpoint, options.dtype));
   const Room room = RoomFor(options, checkpoint->config());
   try {
-    auto backend = kernels::CreateCpuBackend({options.weights, options.num_threads, ""});
-    const int64_t block_bytes = LlamaModel::KvBlockBytes(checkpoint->config(), *backend);
-    result.kv_bytes_per_token = static_cast<double>(block_bytes) / kernels::kKvBlockTokens;
     EngineOptions engine_options;
+    auto ranks = kernels::CreateCpuRanks({options.weights, options.num_threads, ""},
+                                         options.tensor_parallel, engine_options.rank_timeout);
+    ASSIGN_OR_RETURN(const int64_t block_bytes, KvBlockBytesOfRanks(checkpoint->config(), ranks));
+    result.kv_bytes_per_token = static_cast<double>(block_bytes) / kernels::kKvBlockTokens;
     engine_options.max_sequences = room.max_sequences;
     engine_options.max_context = room.max_context;
+    engine_options.prefix_cache = false;  // measured prompts are computed each time
     engine_options.kv_cache_bytes = room.kv_tokens / kernels::kKvBlockTokens * block_bytes;
     ASSIGN_OR_RETURN(result.engine,
-                     Engine::Create(std::move(checkpoint), std::move(tokenizer), std::move(backend),
+                     Engine::Create(std::move(checkpoint), std::move(tokenizer), std::move(ranks),
                                     engine_options, rounds, nullptr));
   } catch (const kernels::DeviceError& error) {
     return absl::InvalidArgumentError(error.what());

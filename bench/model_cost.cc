@@ -1,14 +1,9 @@
 #include "bench/model_cost.h"
 
+#include "engine/planning/roofline.h"
+
 namespace strata::bench {
 namespace {
-
-double LayerParams(const ModelConfig& config) {
-  const double attention_rows = (config.num_heads + 2.0 * config.num_kv_heads) * config.head_dim;
-  const double out = static_cast<double>(config.num_heads) * config.head_dim;
-  return config.num_layers * static_cast<double>(config.hidden_size) *
-         (attention_rows + out + 3.0 * config.intermediate_size);
-}
 
 Limit LimitOf(double num_tokens, double bytes, double ops, const MachineRates& rates) {
   const double read_seconds = bytes / (rates.read_gb_s * 1e9);
@@ -22,7 +17,7 @@ Limit LimitOf(double num_tokens, double bytes, double ops, const MachineRates& r
 ModelCost::ModelCost(const ModelConfig& config, double bytes_per_param, double kv_bytes_per_token)
     : bytes_per_param_(bytes_per_param),
       kv_bytes_per_token_(kv_bytes_per_token),
-      layer_params_(LayerParams(config)),
+      layer_params_(config.num_layers * LayerWeights(config)),
       head_params_(static_cast<double>(config.hidden_size) * config.vocab_size),
       // Queries with keys, probabilities with values; a multiply-add counts two.
       attention_ops_per_token_(4.0 * config.num_layers * config.num_heads * config.head_dim) {}

@@ -26,13 +26,35 @@ struct CallOptions {
   Cancellation* cancellation = nullptr;
 };
 
+// How to reach a server, and as whom.
+struct ConnectOptions {
+  std::string address;  // HOST:PORT
+  bool tls = false;
+  // PEM, for TLS. Empty: the system's trusted roots; no certificate of our own.
+  std::string ca_certificates;
+  std::string certificate;
+  std::string private_key;
+  // Sent with every call; empty: none. Only for TLS or a server on this machine, as everybody on
+  // the way could read it otherwise.
+  std::string token;
+};
+
+// INVALID_ARGUMENT if the options contradict each other, or would give the token away.
+absl::Status Validate(const ConnectOptions& options);
+
+// Channels to one address share a connection, except those with one of their own.
+// REQUIRES: Validate(options) is OK.
+std::shared_ptr<grpc::Channel> Connect(const ConnectOptions& options, bool own_connection = false);
+
 // Thread-safe; calls may run at the same time. Errors carry the server's code
 // and message; UNAVAILABLE where there is no server.
 class Client {
  public:
-  // `address`: HOST:PORT. Connects with the first call.
+  // Connects with the first call. REQUIRES: Validate(options) is OK.
+  explicit Client(const ConnectOptions& options);
+  // Without TLS, to HOST:PORT.
   explicit Client(const std::string& address);
-  explicit Client(std::shared_ptr<grpc::ChannelInterface> channel);
+  explicit Client(std::shared_ptr<grpc::ChannelInterface> channel, std::string token = "");
 
   using OnResponse = std::function<void(const v1::GenerateResponse&)>;
 
@@ -54,6 +76,7 @@ class Client {
  private:
   const std::unique_ptr<v1::Inference::StubInterface> inference_;
   const std::unique_ptr<v1::Control::StubInterface> control_;
+  const std::string token_;
 };
 
 }  // namespace strata::client

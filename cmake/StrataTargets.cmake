@@ -16,6 +16,9 @@ if(STRATA_SANITIZE)
   target_compile_options(strata_flags INTERFACE -fsanitize=${STRATA_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(strata_flags INTERFACE -fsanitize=${STRATA_SANITIZE})
 endif()
+if(STRATA_FUZZ)
+  target_compile_options(strata_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # strata_library(NAME SOURCES...): one static library per folder.
 function(strata_library name)

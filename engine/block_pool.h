@@ -1,4 +1,4 @@
-// Free list of equal things known by their index: KV blocks, exit-cache rows.
+// Free list of equal things known by their index, such as exit-cache rows.
 
 #ifndef STRATA_ENGINE_BLOCK_POOL_H_
 #define STRATA_ENGINE_BLOCK_POOL_H_

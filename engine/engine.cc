@@ -12,8 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "engine/admission.h"
 #include "engine/draft_vocabulary.h"
 #include "engine/model/llama_model.h"
+#include "engine/model/tp_group.h"
 #include "engine/policy/cost_profiler.h"
 #include "engine/policy/experience_file.h"
 #include "engine/request_validation.h"
@@ -24,14 +26,14 @@
 #include "engine/tokenizer/detokenizer.h"
 
 namespace strata {
+
 namespace {
 
-// Rows whose logits are computed at once: bounds the logits buffer where many
-// rows need them, e.g. 32 rows of a 128k vocabulary are 16 MiB.
-constexpr int kMaxLogitRows = 32;
 // (Row, exit) pairs that one round may probe.
 constexpr int kMaxProbes = 16;
 constexpr std::chrono::seconds kTimeBetweenSaves{60};
+
+}  // namespace
 
 absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config) {
   const auto invalid = [](std::string message) {
@@ -48,6 +50,10 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
   }
   if (options.max_queue < 0) {
     return invalid(fmt::format("max_queue: {} is negative", options.max_queue));
+  }
+  if (options.max_tokens_per_minute < 0) {
+    return invalid(
+        fmt::format("max_tokens_per_minute: {} is negative", options.max_tokens_per_minute));
   }
   if (options.max_prefill_chunk < 0) {
     return invalid(fmt::format("max_prefill_chunk: {} is negative", options.max_prefill_chunk));
@@ -86,16 +92,20 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
   return absl::OkStatus();
 }
 
+namespace {
+
 int BlocksFor(int num_positions) {
   return (num_positions + kernels::kKvBlockTokens - 1) / kernels::kKvBlockTokens;
 }
 
 absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int64_t block_bytes,
                                 int max_context) {
-  const int64_t num_blocks =
-      std::min<int64_t>(options.kv_cache_bytes / block_bytes,
-                        // No more than all sequences at full length can use.
-                        static_cast<int64_t>(options.max_sequences) * (BlocksFor(max_context) + 1));
+  int64_t num_blocks = std::min<int64_t>(options.kv_cache_bytes / block_bytes, 1 << 30);
+  if (!options.prefix_cache) {
+    // No more than all sequences at full length can use.
+    num_blocks =
+        std::min(num_blocks, int64_t{options.max_sequences} * (BlocksFor(max_context) + 1));
+  }
   if (num_blocks < BlocksFor(max_context)) {
     return absl::InvalidArgumentError(
         fmt::format("KV cache: {} bytes hold {} tokens, less than one context of {}; give it {} "
@@ -125,19 +135,22 @@ uint64_t RandomSeed() {
 class Engine::Impl {
  public:
   Impl(std::unique_ptr<Checkpoint> checkpoint, std::unique_ptr<Tokenizer> tokenizer,
-       std::unique_ptr<kernels::Backend> backend, const EngineOptions& options,
+       std::vector<kernels::RankDevice> ranks, const EngineOptions& options,
        EngineObserver* observer, const Clock* clock)
       : checkpoint_(std::move(checkpoint)),
         tokenizer_(std::move(tokenizer)),
-        backend_(std::move(backend)),
+        num_ranks_(static_cast<int>(ranks.size())),
+        backend_description_(ranks[0].backend->Description()),
         options_(options),
         max_context_(options.max_context > 0 ? options.max_context
                                              : checkpoint_->config().max_position_embeddings),
         policy_(checkpoint_->config().num_layers,
                 {options.default_exit_layer, options.default_num_draft_tokens,
                  options.max_draft_tokens}),
+        admission_({options.max_sequences, options.max_tokens_per_minute}),
         observer_(observer),
-        clock_(clock != nullptr ? clock : &steady_clock_) {}
+        clock_(clock != nullptr ? clock : &steady_clock_),
+        ranks_(std::move(ranks)) {}
 
   ~Impl() { Stop(absl::UnavailableError("the server is shutting down")); }
 
@@ -147,12 +160,14 @@ class Engine::Impl {
   void StopAdmitting();
   bool WaitUntilIdle(Instant deadline);
   void Stop(absl::Status reason);
+  absl::Status failure() const;
 
   EngineLoad GetLoad() const;
   EngineCounters GetCounters() const;
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  const kernels::Backend& backend() const { return *backend_; }
+  const std::string& backend_description() const { return backend_description_; }
+  int num_ranks() const { return num_ranks_; }
   const SpeculationPolicy& policy() const { return policy_; }
   std::vector<std::string> TakeWarnings();
   int max_context() const { return max_context_; }
@@ -165,6 +180,7 @@ class Engine::Impl {
     bool empty() const { return submitted.empty() && cancelled.empty(); }
   };
 
+  absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelLimits& limits);
   absl::StatusOr<std::vector<TokenId>> EncodePrompt(const GenerateRequest& request) const;
   int MaxUnfinished() const { return options_.max_sequences + options_.max_queue; }
   void RunStepThread();
@@ -172,24 +188,28 @@ class Engine::Impl {
   std::optional<Inbox> WaitForWork();
   void Publish();
   void Fail(const std::string& what);
+  absl::StatusOr<CostProfile> Profile();
   absl::Status RestoreExperience();
   void SaveExperience();
   // By which experience of one model is told from that of another.
   std::string ModelDescription() const;
 
   // Constant after construction.
-  const std::unique_ptr<Checkpoint> checkpoint_;
+  const std::shared_ptr<const Checkpoint> checkpoint_;
   const std::unique_ptr<Tokenizer> tokenizer_;
-  const std::unique_ptr<kernels::Backend> backend_;
+  const int num_ranks_;
+  const std::string backend_description_;  // of the first rank
   const EngineOptions options_;
   const int max_context_;
   const SpeculationPolicy policy_;
+  Admission admission_;  // thread-safe
   EngineObserver* const observer_;
   const SteadyClock steady_clock_;
   const Clock* const clock_;
 
   // Step thread only, after Start.
-  std::unique_ptr<LlamaModel> model_;
+  std::vector<kernels::RankDevice> ranks_;  // empty: the model has them
+  std::unique_ptr<Model> model_;
   std::unique_ptr<StepLoop> loop_;
   Instant next_save_{};
 
@@ -201,10 +221,13 @@ class Engine::Impl {
   absl::Status admitting_ = absl::OkStatus();  // else why new requests are refused
   bool stopping_ = false;
   absl::Status stop_reason_;
+  absl::Status failure_;
   RequestId next_id_ = 1;
   int num_unfinished_ = 0;  // samples submitted and not ended
   EngineLoad load_;
   EngineCounters counters_;
+  int64_t steps_begun_ = 0;
+  int64_t steps_ended_ = 0;
   std::vector<std::string> warnings_;
 
   std::mutex join_mu_;
@@ -214,7 +237,7 @@ class Engine::Impl {
 absl::Status Engine::Impl::Start() {
   const ModelConfig& config = checkpoint_->config();
   RETURN_IF_ERROR(ValidateOptions(options_, config));
-  const int64_t block_bytes = LlamaModel::KvBlockBytes(config, *backend_);
+  ASSIGN_OR_RETURN(const int64_t block_bytes, KvBlockBytesOfRanks(config, ranks_));
   ASSIGN_OR_RETURN(const int num_blocks, NumKvBlocks(options_, block_bytes, max_context_));
   ASSIGN_OR_RETURN(std::vector<TokenId> draft_tokens, FirstDraftTokens(options_, config));
   ModelLimits limits;
@@ -223,7 +246,7 @@ absl::Status Engine::Impl::Start() {
   limits.max_logit_rows = kMaxLogitRows;
   limits.max_context = max_context_;
   limits.num_kv_blocks = num_blocks;
-  ASSIGN_OR_RETURN(model_, LlamaModel::Create(*checkpoint_, backend_.get(), limits));
+  ASSIGN_OR_RETURN(model_, LoadModel(limits));
 
   StepLoop::Config loop;
   loop.scheduler.max_batch_tokens = options_.max_batch_tokens;
@@ -241,7 +264,7 @@ absl::Status Engine::Impl::Start() {
   loop.drafting.latency_ceiling_seconds =
       std::chrono::duration<double>(options_.max_inter_token_latency).count();
   loop.drafting.most_probes = kMaxProbes;
-  const CostProfile costs = ProfileCosts(*model_, *clock_, options_.cost_profile_time);
+  ASSIGN_OR_RETURN(const CostProfile costs, Profile());
   loop_ = std::make_unique<StepLoop>(loop, model_.get(), tokenizer_.get(), &policy_, costs,
                                      observer_, clock_);
   if (!draft_tokens.empty()) RETURN_IF_ERROR(loop_->SetDraftTokens(std::move(draft_tokens)));
@@ -249,6 +272,19 @@ absl::Status Engine::Impl::Start() {
   load_ = loop_->MakeLoad();
   step_thread_ = std::thread([this] { RunStepThread(); });
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Model>> Engine::Impl::LoadModel(const ModelLimits& limits) {
+  if (num_ranks_ == 1) return LlamaModel::Create(*checkpoint_, ranks_[0].backend.get(), limits);
+  return TpGroup::Create(checkpoint_, std::move(ranks_), limits, options_.rank_timeout);
+}
+
+absl::StatusOr<CostProfile> Engine::Impl::Profile() {
+  try {
+    return ProfileCosts(*model_, *clock_, options_.cost_profile_time);
+  } catch (const kernels::DeviceError& error) {
+    return absl::InternalError(fmt::format("measuring what the model costs: {}", error.what()));
+  }
 }
 
 std::string Engine::Impl::ModelDescription() const {
@@ -325,6 +361,9 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(GenerateRequest request,
     return absl::ResourceExhaustedError(
         fmt::format("the queue is full: {} requests are running or waiting", num_unfinished_));
   }
+  ASSIGN_OR_RETURN(state->ticket,
+                   admission_.Admit(state->params.tenant, num_samples,
+                                    static_cast<int>(state->prompt.size()), state->submitted));
   num_unfinished_ += num_samples;
   state->id = next_id_++;
   inbox_.submitted.push_back(state);
@@ -368,6 +407,7 @@ std::optional<Engine::Impl::Inbox> Engine::Impl::WaitForWork() {
     work_.wait(lock, [this] { return stopping_ || !inbox_.empty(); });
   }
   if (stopping_) return std::nullopt;
+  ++steps_begun_;
   return std::exchange(inbox_, {});
 }
 
@@ -401,8 +441,14 @@ void Engine::Impl::RunStepThread() {
 void Engine::Impl::Fail(const std::string& what) {
   std::lock_guard lock(mu_);
   stopping_ = true;
-  stop_reason_ = absl::InternalError(fmt::format("the engine has failed: {}", what));
+  failure_ = absl::InternalError(fmt::format("the engine has failed: {}", what));
+  stop_reason_ = failure_;
   admitting_ = absl::UnavailableError(stop_reason_.message());
+}
+
+absl::Status Engine::Impl::failure() const {
+  std::lock_guard lock(mu_);
+  return failure_;
 }
 
 void Engine::Impl::Publish() {
@@ -410,6 +456,7 @@ void Engine::Impl::Publish() {
   std::lock_guard lock(mu_);
   load_ = load;
   counters_ = loop_->counters();
+  steps_ended_ = steps_begun_;
   num_unfinished_ = loop_->num_unfinished();
   for (const auto& request : inbox_.submitted) {
     num_unfinished_ += request->params.sampling.num_samples;
@@ -426,7 +473,22 @@ EngineLoad Engine::Impl::GetLoad() const {
 
 EngineCounters Engine::Impl::GetCounters() const {
   std::lock_guard lock(mu_);
-  return counters_;
+  EngineCounters counters = counters_;
+  counters.steps_begun = steps_begun_;
+  counters.steps_ended = steps_ended_;
+  return counters;
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Checkpoint> checkpoint,
+                                                       std::unique_ptr<Tokenizer> tokenizer,
+                                                       std::vector<kernels::RankDevice> ranks,
+                                                       const EngineOptions& options,
+                                                       EngineObserver* observer,
+                                                       const Clock* clock) {
+  auto impl = std::make_unique<Impl>(std::move(checkpoint), std::move(tokenizer), std::move(ranks),
+                                     options, observer, clock);
+  RETURN_IF_ERROR(impl->Start());
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Checkpoint> checkpoint,
@@ -435,10 +497,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Checkpoin
                                                        const EngineOptions& options,
                                                        EngineObserver* observer,
                                                        const Clock* clock) {
-  auto impl = std::make_unique<Impl>(std::move(checkpoint), std::move(tokenizer),
-                                     std::move(backend), options, observer, clock);
-  RETURN_IF_ERROR(impl->Start());
-  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+  std::vector<kernels::RankDevice> ranks(1);
+  ranks[0].backend = std::move(backend);
+  ranks[0].communicator = std::make_unique<kernels::LocalCommunicator>();
+  return Create(std::move(checkpoint), std::move(tokenizer), std::move(ranks), options, observer,
+                clock);
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -458,6 +521,12 @@ const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
 int Engine::max_context() const { return impl_->max_context(); }
 std::vector<std::string> Engine::TakeWarnings() { return impl_->TakeWarnings(); }
 Speculation Engine::default_fixed_speculation() const { return impl_->policy().default_fixed(); }
-std::string Engine::backend_description() const { return impl_->backend().Description(); }
+absl::Status Engine::failure() const { return impl_->failure(); }
+std::string Engine::backend_description() const {
+  const int ranks = impl_->num_ranks();
+  const std::string& of_one = impl_->backend_description();
+  return ranks == 1 ? of_one : fmt::format("{} ranks of {}", ranks, of_one);
+}
+int Engine::num_ranks() const { return impl_->num_ranks(); }
 
 }  // namespace strata

@@ -22,6 +22,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/verification.h"
 #include "kernels/backend.h"
+#include "kernels/communicator.h"
 
 namespace strata {
 
@@ -29,10 +30,11 @@ struct EngineOptions {
   int64_t kv_cache_bytes = int64_t{2} << 30;  // the pool's size; at least one full context must fit
   int max_batch_tokens = 512;                 // rows of one full sweep
   int max_sequences = 64;                     // running at once; a sample counts as one
-  int max_queue = 256;        // waiting beside those that run; one more: RESOURCE_EXHAUSTED
-  int max_prefill_chunk = 0;  // rows of prompts in one round, together; 0: max_batch_tokens
-  bool prefix_cache = true;   // KV of what was computed is kept for requests that begin alike
-  int max_context = 0;        // positions per sequence; 0: the checkpoint's maximum
+  int max_queue = 256;                // waiting beside those that run; one more: RESOURCE_EXHAUSTED
+  int64_t max_tokens_per_minute = 0;  // of prompts and answers, on average; 0: no limit
+  int max_prefill_chunk = 0;          // rows of prompts in one round, together; 0: max_batch_tokens
+  bool prefix_cache = true;  // KV of what was computed is kept for requests that begin alike
+  int max_context = 0;       // positions per sequence; 0: the checkpoint's maximum
   // What Speculation::Mode::kFixed means where nobody says; kAuto may choose the exit layer too.
   int default_exit_layer = 0;              // 0: from the checkpoint's depth
   int default_num_draft_tokens = 0;        // 0: from the checkpoint's depth
@@ -55,7 +57,16 @@ struct EngineOptions {
   // from (round.h).
   Verification verification = Verification::kBlock;
   int64_t draft_distribution_bytes = int64_t{64} << 20;
+  // How much later than another a rank of several may be.
+  std::chrono::milliseconds rank_timeout{60'000};
 };
+
+// Against a checkpoint. Errors: INVALID_ARGUMENT.
+absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& config);
+
+// Rows whose logits are computed at once: bounds the logits buffer where many
+// rows need them, e.g. 32 rows of a 128k vocabulary are 16 MiB.
+inline constexpr int kMaxLogitRows = 32;
 
 struct EngineLoad {
   int running_requests = 0;
@@ -81,6 +92,10 @@ struct EngineCounters {
   int64_t prefilled_tokens = 0;  // rows of prefill chunks
   int64_t cached_tokens = 0;     // found in the prefix cache instead
   int64_t preemptions = 0;
+  // Turns of the step thread, a round each where there was something to compute. One that has begun
+  // and does not end is stuck.
+  int64_t steps_begun = 0;
+  int64_t steps_ended = 0;
   int64_t probes = 0;  // of the head_rows, those that asked other exits for kAuto's sake
 };
 
@@ -88,10 +103,17 @@ using RequestId = uint64_t;
 
 class Engine {
  public:
-  // Builds the model on `backend`, allocates the KV pool and starts the step
-  // thread. `observer` and `clock` may be null (none; the steady clock); they must outlive the
-  // engine.
-  // Errors: INVALID_ARGUMENT (options against the checkpoint), RESOURCE_EXHAUSTED (memory).
+  // Builds the model on the ranks' devices (at least one, which are all of a group), allocates the
+  // KV pool, its size being that of all ranks together, and starts the step thread. `observer` and
+  // `clock` may be null (none; the steady clock); they must outlive the engine. Errors:
+  // INVALID_ARGUMENT (options and ranks against the checkpoint), RESOURCE_EXHAUSTED (memory).
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<Checkpoint> checkpoint,
+                                                        std::unique_ptr<Tokenizer> tokenizer,
+                                                        std::vector<kernels::RankDevice> ranks,
+                                                        const EngineOptions& options,
+                                                        EngineObserver* observer,
+                                                        const Clock* clock);
+  // On one device.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<Checkpoint> checkpoint,
                                                         std::unique_ptr<Tokenizer> tokenizer,
                                                         std::unique_ptr<kernels::Backend> backend,
@@ -105,8 +127,9 @@ class Engine {
   // error it hears nothing. Errors:
   //   INVALID_ARGUMENT    a field out of range (the message begins with the field's name as in
   //                       request.h, e.g. "sampling.top_p"), unknown token id, empty prompt
-  //   OUT_OF_RANGE        the prompt leaves no room in the context, or can never fit the KV pool
-  //   RESOURCE_EXHAUSTED  the queue is full
+  //   OUT_OF_RANGE        the prompt leaves no room in the context (which the KV pool always holds)
+  //   RESOURCE_EXHAUSTED  the queue is full, or another limit is reached, the tenant's or the
+  //                       engine's; RetryDelay(status) may know when to try again
   //   UNAVAILABLE         stopping
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<TokenSink> sink);
 
@@ -120,6 +143,9 @@ class Engine {
   bool WaitUntilIdle(Instant deadline);
   // Ends all requests with `reason` and the step thread. Idempotent.
   void Stop(absl::Status reason);
+  // OK, or why nothing can be computed any more: a device or a rank is lost. All requests have
+  // ended with it, or are about to.
+  absl::Status failure() const;
 
   EngineLoad GetLoad() const;
   EngineCounters GetCounters() const;
@@ -129,6 +155,7 @@ class Engine {
   // What Speculation::Mode::kFixed means where nobody says.
   Speculation default_fixed_speculation() const;
   std::string backend_description() const;
+  int num_ranks() const;
   // What did not keep it from working, since the last call.
   std::vector<std::string> TakeWarnings();
 

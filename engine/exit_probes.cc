@@ -23,7 +23,7 @@ double Overlap(const Distribution& p, const Distribution& q) {
 
 }  // namespace
 
-ExitProbes::ExitProbes(LlamaModel* model, BlockPool* exit_rows, const Clock* clock)
+ExitProbes::ExitProbes(Model* model, BlockPool* exit_rows, const Clock* clock)
     : model_(model), exit_rows_(exit_rows), clock_(clock), proposals_(kProposalBytes) {}
 
 void ExitProbes::Begin(std::span<const WantedProbe> wanted) {

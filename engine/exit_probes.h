@@ -12,7 +12,7 @@
 #include "engine/block_pool.h"
 #include "engine/clock.h"
 #include "engine/drafting_policy.h"
-#include "engine/model/llama_model.h"
+#include "engine/model/model.h"
 #include "engine/proposal_store.h"
 #include "engine/sampler.h"
 
@@ -22,7 +22,7 @@ namespace strata {
 class ExitProbes {
  public:
   // All must outlive this. `clock` is for time() only.
-  ExitProbes(LlamaModel* model, BlockPool* exit_rows, const Clock* clock);
+  ExitProbes(Model* model, BlockPool* exit_rows, const Clock* clock);
 
   // Begins a round that probes `wanted`, as far as there are rows of the exit cache for it.
   void Begin(std::span<const WantedProbe> wanted);
@@ -56,7 +56,7 @@ class ExitProbes {
 
   void Propose(Probe& probe, const Logits& logits);
 
-  LlamaModel* const model_;
+  Model* const model_;
   BlockPool* const exit_rows_;
   const Clock* const clock_;
   Duration time_{};

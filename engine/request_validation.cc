@@ -101,12 +101,22 @@ absl::Status ValidateSpeculation(const Speculation& speculation, const ModelConf
   return absl::OkStatus();
 }
 
+absl::Status ValidateTenant(const Tenant& tenant) {
+  RETURN_IF_ERROR(InRange("tenant.weight", tenant.weight, kMinTenantWeight, kMaxTenantWeight));
+  RETURN_IF_ERROR(InRange("tenant.priority", tenant.priority, kMinPriority, kMaxPriority));
+  constexpr int64_t kMost = int64_t{1} << 40;
+  RETURN_IF_ERROR(InRange<int64_t>("tenant.max_running", tenant.max_running, 0, kMost));
+  RETURN_IF_ERROR(InRange<int64_t>("tenant.max_queued", tenant.max_queued, 0, kMost));
+  return InRange("tenant.max_tokens_per_minute", tenant.max_tokens_per_minute, int64_t{0}, kMost);
+}
+
 }  // namespace
 
 absl::Status ValidateRequest(const GenerateRequest& request, const ModelConfig& config) {
   RETURN_IF_ERROR(ValidateSampling(request.sampling, config));
   RETURN_IF_ERROR(ValidateStopping(request, config));
   RETURN_IF_ERROR(ValidateSpeculation(request.speculation, config));
+  RETURN_IF_ERROR(ValidateTenant(request.tenant));
   if (!request.output.logprobs) return absl::OkStatus();
   return InRange("output.logprobs", *request.output.logprobs, 0, kMaxTopLogprobs);
 }

@@ -26,7 +26,7 @@ void CountDraftRound(int num_drafts, Sequence& sequence) {
 
 }  // namespace
 
-RoundExecutor::RoundExecutor(const RoundOptions& options, LlamaModel* model, const Clock* clock)
+RoundExecutor::RoundExecutor(const RoundOptions& options, Model* model, const Clock* clock)
     : model_(model),
       clock_(clock),
       exit_rows_(model->limits().max_exit_rows),

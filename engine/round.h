@@ -18,7 +18,7 @@
 #include "engine/clock.h"
 #include "engine/drafting_policy.h"
 #include "engine/exit_probes.h"
-#include "engine/model/llama_model.h"
+#include "engine/model/model.h"
 #include "engine/observer.h"
 #include "engine/proposal_store.h"
 #include "engine/sampler.h"
@@ -40,7 +40,7 @@ struct RoundOptions {
 class RoundExecutor {
  public:
   // Both must outlive the executor. `clock` is for the report only.
-  RoundExecutor(const RoundOptions& options, LlamaModel* model, const Clock* clock);
+  RoundExecutor(const RoundOptions& options, Model* model, const Clock* clock);
 
   struct Result {
     RoundReport report;
@@ -138,7 +138,7 @@ class RoundExecutor {
   void Commit(Work& work);
   void Finish(Work& work, RoundReport& report);
 
-  LlamaModel* const model_;
+  Model* const model_;
   const Clock* const clock_;
   BlockPool exit_rows_;
   ExitProbes probes_;

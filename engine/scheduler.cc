@@ -105,12 +105,14 @@ void Scheduler::AdmitWaiting() {
 }
 
 bool Scheduler::TryAdmit(Sequence* sequence) {
+  if (IsStillBlocked(*sequence)) return false;
   // What it finds in the cache must not be taken for room.
   const int num_cached = sequence->AdoptPrefix(*kv_pool_);
   while (!Fits(*sequence)) {
     Sequence* victim = VictimFor(*sequence);
     if (victim == nullptr) {
       sequence->TruncateKv(0, *kv_pool_);
+      blocked_ = {sequence->scheduling.arrival, num_running(), num_spare_blocks()};
       return false;
     }
     if (PriorityOf(*victim) == PriorityOf(*sequence)) ++victim->scheduling.num_displacements;
@@ -118,6 +120,14 @@ bool Scheduler::TryAdmit(Sequence* sequence) {
   }
   plan_.num_cached_tokens += num_cached;
   return true;
+}
+
+// To look a long prompt up in the cache takes a while: not again where there is no more room than
+// the last time, nor anybody to make some.
+bool Scheduler::IsStillBlocked(const Sequence& sequence) const {
+  return sequence.scheduling.arrival == blocked_.arrival && num_running() >= blocked_.num_running &&
+         num_running() > 0 && num_spare_blocks() <= blocked_.num_spare_blocks &&
+         VictimFor(sequence) == nullptr;
 }
 
 bool Scheduler::Fits(const Sequence& sequence) const {

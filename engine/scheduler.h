@@ -21,8 +21,8 @@
 // prefix cache still has. The first in rank always runs on, so all work gets
 // done. A sequence that has lost its place n times comes back only where 2^n
 // blocks (or all that it can still want) are to spare for it and for each that
-// runs. So between two changes of a higher priority's making, it loses its
-// place for want of blocks at most MostEvictions(blocks of its context) times.
+// runs. So, higher priorities aside, it loses its place for want of blocks at most
+// MostEvictions(blocks of its context) times.
 
 #ifndef STRATA_ENGINE_SCHEDULER_H_
 #define STRATA_ENGINE_SCHEDULER_H_
@@ -88,6 +88,7 @@ class Scheduler {
  private:
   void AdmitWaiting();
   bool TryAdmit(Sequence* sequence);
+  bool IsStillBlocked(const Sequence& sequence) const;
   bool Fits(const Sequence& sequence) const;
   Sequence* VictimFor(const Sequence& sequence) const;
   void Preempt(Sequence* sequence);
@@ -108,6 +109,12 @@ class Scheduler {
   FairQueue queue_;
   std::vector<Sequence*> running_;  // by rank: priority, then admission
   uint64_t num_admitted_ = 0;
+  // The last sequence that did not fit, and what there was then.
+  struct {
+    uint64_t arrival = 0;
+    int num_running = 0;
+    int num_spare_blocks = 0;
+  } blocked_;
 
   // Of the round being planned, kept to reuse their memory.
   StepPlan plan_;

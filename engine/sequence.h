@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/admission.h"
 #include "engine/block_table.h"
 #include "engine/clock.h"
 #include "engine/kv_pool.h"
@@ -29,6 +30,7 @@ struct RequestState {
   std::vector<TokenId> prompt;
   std::vector<TokenId> eos_token_ids;  // the checkpoint's
   std::shared_ptr<TokenSink> sink;
+  Admission::Ticket ticket;
   Instant submitted;
   int unfinished_samples = 0;
 };

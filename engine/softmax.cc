@@ -16,6 +16,15 @@ constexpr size_t kChunk = 256;
 
 constexpr float kLargestLogit = 1e30f;
 
+// Compiled for each of these, and chosen when the program starts. Elements are computed alike and
+// sums have kLanes chains in any case (and no product is fused with a sum: -ffp-contract=off), so
+// bits are the same. Not with sanitizers, whose code must not run as early as that choice.
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+#define STRATA_FOR_EACH_ISA __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define STRATA_FOR_EACH_ISA
+#endif
+
 // Branch-free and of plain arithmetic. 2^f on [-1/2, 1/2] is its Taylor series to degree 7
 // (truncation error (ln2 / 2)^8 / 8! = 5e-9).
 inline float Exp(float x) {
@@ -44,51 +53,62 @@ double SumInOrder(const std::array<double, kLanes>& lanes) {
   return total;
 }
 
+[[gnu::always_inline]] inline float LargestOf(std::span<const float> logits) {
+  std::array<float, kLanes> lanes;
+  lanes.fill(logits[0]);
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) {
+      lanes[j] = logits[i + j] > lanes[j] ? logits[i + j] : lanes[j];
+    }
+  }
+  float largest = *std::max_element(lanes.begin(), lanes.end());
+  for (; i < logits.size(); ++i) largest = std::max(largest, logits[i]);
+  return largest;
+}
+
+// Whether none is NaN or beyond kLargestLogit. Inlined, as LargestOf, to be compiled as its caller.
+[[gnu::always_inline]] inline bool AllInRange(std::span<const float> logits) {
+  // Compared as integers, so that NaN needs no case of its own.
+  constexpr uint32_t kLimit = std::bit_cast<uint32_t>(kLargestLogit);
+  uint32_t out_of_range = 0;
+  for (const float logit : logits) {
+    out_of_range |= (std::bit_cast<uint32_t>(logit) & 0x7fffffffu) > kLimit ? 1u : 0u;
+  }
+  return out_of_range == 0;
+}
+
 }  // namespace
 
 float FastExp(float x) { return Exp(x); }
 
+STRATA_FOR_EACH_ISA
 LogitScan ScanLogits(std::span<const float> logits) {
-  // Compared as integers, so that NaN needs no case of its own.
-  constexpr uint32_t kLimit = std::bit_cast<uint32_t>(kLargestLogit);
   LogitScan scan{0, logits[0], true};
   size_t best_chunk = 0;
-  std::array<uint32_t, kLanes> out_of_range{};
+  // A chunk's second look finds it in the nearest cache.
   for (size_t first = 0; first < logits.size(); first += kChunk) {
-    const std::span<const float> chunk =
-        logits.subspan(first, std::min(kChunk, logits.size() - first));
-    std::array<float, kLanes> lanes;
-    lanes.fill(chunk[0]);
-    size_t i = 0;
-    for (; i + kLanes <= chunk.size(); i += kLanes) {
-      for (size_t j = 0; j < kLanes; ++j) {
-        const float logit = chunk[i + j];
-        lanes[j] = logit > lanes[j] ? logit : lanes[j];
-        out_of_range[j] |= (std::bit_cast<uint32_t>(logit) & 0x7fffffffu) > kLimit ? 1u : 0u;
-      }
-    }
-    float largest = *std::max_element(lanes.begin(), lanes.end());
-    for (; i < chunk.size(); ++i) {
-      largest = std::max(largest, chunk[i]);
-      out_of_range[0] |= (std::bit_cast<uint32_t>(chunk[i]) & 0x7fffffffu) > kLimit ? 1u : 0u;
-    }
+    const auto chunk = logits.subspan(first, std::min(kChunk, logits.size() - first));
+    scan.finite = scan.finite && AllInRange(chunk);
+    const float largest = LargestOf(chunk);
     if (largest > scan.largest) {
       scan.largest = largest;
       best_chunk = first;
     }
   }
-  for (const uint32_t lane : out_of_range) scan.finite = scan.finite && lane == 0;
   while (scan.finite && logits[best_chunk + scan.best] != scan.largest) ++scan.best;
   scan.best += best_chunk;
   return scan;
 }
 
+STRATA_FOR_EACH_ISA
 double ExpWeights(std::span<const float> logits, float scale, float largest,
                   std::span<float> weights) {
   for (size_t i = 0; i < logits.size(); ++i) weights[i] = Exp(logits[i] * scale - largest);
   return SumOf(weights);
 }
 
+STRATA_FOR_EACH_ISA
 double SumOf(std::span<const float> weights) {
   std::array<double, kLanes> lanes{};
   size_t i = 0;
@@ -100,6 +120,7 @@ double SumOf(std::span<const float> weights) {
   return total;
 }
 
+STRATA_FOR_EACH_ISA
 double SumOfExp(std::span<const float> logits, float scale, float largest) {
   std::array<float, kChunk> weights;
   double total = 0;
@@ -111,6 +132,7 @@ double SumOfExp(std::span<const float> logits, float scale, float largest) {
   return total;
 }
 
+STRATA_FOR_EACH_ISA
 double SumOfExcess(std::span<const float> p, double p_scale, std::span<const float> q,
                    double q_scale) {
   const auto excess = [&](size_t i) {

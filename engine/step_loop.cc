@@ -7,7 +7,7 @@
 
 namespace strata {
 
-StepLoop::StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tokenizer,
+StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenizer,
                    const SpeculationPolicy* policy, const CostProfile& costs,
                    EngineObserver* observer, const Clock* clock)
     : config_(config),
@@ -85,6 +85,7 @@ void StepLoop::Abort(ActiveRequests::iterator request, const absl::Status& reaso
     if (sample) scheduler_.Remove(sample.get());
   }
   const std::shared_ptr<TokenSink> sink = request->second.state->sink;
+  request->second.state->ticket.End();
   active_.erase(request);
   if (observer_ != nullptr) observer_->OnAborted(reason);
   sink->OnDone(reason);
@@ -177,6 +178,7 @@ void StepLoop::Deliver(Sequence* sequence, Instant now) {
     const Delta& delta = sequence->delta();
     ReportLatency(*sequence, delta, now);
     if (draft_vocabulary_) draft_vocabulary_->Count(delta.token_ids);
+    sequence->request()->ticket.CountGenerated(static_cast<int64_t>(delta.token_ids.size()));
     sequence->request()->sink->OnDelta(sequence->sample_index(), delta);
     sequence->ClearDelta();
   }
@@ -200,6 +202,7 @@ void StepLoop::FinishSample(Sequence* sequence, Instant now) {
   const std::shared_ptr<RequestState> request = sequence->request();
   const FinishedEvent event = sequence->MakeFinishedEvent(now);
   scheduler_.Remove(sequence);
+  request->ticket.EndSample();
   if (observer_ != nullptr) observer_->OnFinished(event);
   request->sink->OnFinished(sequence->sample_index(), event);
   if (--request->unfinished_samples == 0) {

@@ -15,7 +15,7 @@
 #include "engine/draft_vocabulary.h"
 #include "engine/engine.h"
 #include "engine/kv_pool.h"
-#include "engine/model/llama_model.h"
+#include "engine/model/model.h"
 #include "engine/observer.h"
 #include "engine/policy/auto_drafting.h"
 #include "engine/rate_meter.h"
@@ -42,7 +42,7 @@ class StepLoop {
   };
   // All pointers but `observer` (which may be null) are required, and must outlive the loop.
   // `costs`: the model's.
-  StepLoop(const Config& config, LlamaModel* model, const Tokenizer* tokenizer,
+  StepLoop(const Config& config, Model* model, const Tokenizer* tokenizer,
            const SpeculationPolicy* policy, const CostProfile& costs, EngineObserver* observer,
            const Clock* clock);
 
@@ -81,7 +81,7 @@ class StepLoop {
   double draft_head_share() const;
 
   const Config config_;
-  LlamaModel* const model_;
+  Model* const model_;
   const Tokenizer* const tokenizer_;
   const SpeculationPolicy* const policy_;
   EngineObserver* const observer_;

@@ -26,8 +26,8 @@ struct Tenant {
 
   // Limits; 0: none but the engine's. A sample counts as one.
   int max_running = 0;                // at once
-  int max_queued = 0;                 // waiting beside max_running (or all that the engine runs)
-  int64_t max_tokens_per_minute = 0;  // computed prompt and generated tokens, on average
+  int max_queued = 0;                 // beside max_running, or beside all that the engine runs
+  int64_t max_tokens_per_minute = 0;  // of prompts and answers, on average
 
   // Nobody else's requests find its prompts in the prefix cache, nor it theirs: what is cached can
   // be told from the time to the first token.

@@ -124,7 +124,7 @@ struct AttentionShape {
 // Where each row of the batch stands. Host memory, copied by BeginBatch.
 struct RowBatch {
   std::span<const int32_t> token_ids;  // [num_rows], for Embed; rows that do not start at
-                                       // layer 0 may hold any valid id
+                                       // layer 0 may hold any valid id. -1: none
   std::span<const int32_t> positions;  // [num_rows] absolute position in its sequence
   std::span<const int32_t> sequences;  // [num_rows] row of block_tables
   // [num_sequences, max_blocks_per_sequence]: block of positions
@@ -171,7 +171,8 @@ class Backend {
   // have left already, stand at the end.
   virtual void BeginBatch(const RowBatch& batch) = 0;
 
-  // x[i, :] = table[token_ids[i], :].  x f32 [n, hidden]
+  // x[i, :] = table[token_ids[i], :], zeros without a token (another rank's table has it).
+  // x f32 [n, hidden]
   virtual void Embed(const EmbeddingTable& table, TensorView x) = 0;
 
   // out = x / sqrt(mean(x^2) + eps) * weight.

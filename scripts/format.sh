@@ -8,5 +8,5 @@ command -v clang-format-14 >/dev/null || {
   echo "format: clang-format-14 is not installed; run: make setup" >&2
   exit 1
 }
-tests/lint/source_files.py --suffix .h .cc .proto --null |
+tests/lint/source_files.py --suffix .h .cc .cu .proto --null |
   xargs -0 --no-run-if-empty clang-format-14 --style=file "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and test Strata on Debian 12 or newer, and
 # says what and why. Asks nothing.
-#   setup.sh GROUP...   groups: build, test, tidy
+#   setup.sh GROUP...   groups: build, test, package, tidy, fuzz
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -25,16 +25,29 @@ libfmt-dev: text formatting
 nlohmann-json3-dev: JSON
 libcli11-dev: the command lines
 libtomlplusplus-dev: the server's configuration file
+libssl-dev: TLS, and hashes of tokens
 libgtest-dev: the test framework
 libgmock-dev: the test framework's matchers
 valgrind: counts the kernels' instructions (its header is for the build)
 "
+package_packages="
+dpkg-dev: finds the packages that the programs need
+file: tells programs from other files
+"
 test_packages="
+nginx-light: the test of deploy/nginx
 clang-format-14: the formatting test
 python3: the lint and integration tests
+openssl: certificates for the tests of TLS
+python3-venv: fetches the CUDA toolchain
+libopenblas-dev: stands in for cuBLAS where CUDA is emulated
 "
 tidy_packages="
 clang-tidy-14: make tidy
+"
+fuzz_packages="
+clang: compiles for libFuzzer
+libclang-rt-14-dev: libFuzzer and the sanitizers
 "
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -93,7 +106,9 @@ ca-certificates: ghz is fetched over TLS"
       fi
       "$root/loadtest/ghz/install.sh" >/dev/null
       ;;
+    package) need_packages <<<"$package_packages" ;;
     tidy) need_packages <<<"$tidy_packages" ;;
+    fuzz) need_packages <<<"$fuzz_packages" ;;
     *) fail "no such group: $group" ;;
   esac
 done

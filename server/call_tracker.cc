@@ -1,13 +1,12 @@
 #include "server/call_tracker.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
-#include <utility>
+#include <algorithm>
+#include <cmath>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "server/status_mapping.h"
 
 namespace strata::server {
 
@@ -22,6 +21,21 @@ void CallTracker::End(const std::string& method, grpc::StatusCode code) {
   metrics_->OnCall(method, code);
   absl::MutexLock lock(&mu_);
   --calls_;
+  if (code != grpc::StatusCode::RESOURCE_EXHAUSTED) ends_.Add(std::chrono::steady_clock::now(), 1);
+}
+
+std::chrono::seconds RetryDelayFor(int calls_in_flight, double ends_per_second) {
+  constexpr double kMostSeconds = 30;
+  // Nothing has ended yet: a long time for everybody.
+  if (ends_per_second <= 0) return std::chrono::seconds(static_cast<int>(kMostSeconds));
+  const double seconds = std::ceil(calls_in_flight / 2.0 / ends_per_second);
+  return std::chrono::seconds(static_cast<int>(std::clamp(seconds, 1.0, kMostSeconds)));
+}
+
+std::chrono::seconds CallTracker::RetryDelay() {
+  absl::MutexLock lock(&mu_);
+  const double ends = ends_.Sum(std::chrono::steady_clock::now());
+  return RetryDelayFor(calls_, ends / RateMeter::kWindowSeconds);
 }
 
 bool CallTracker::WaitUntilIdle(Instant deadline) {
@@ -30,21 +44,6 @@ bool CallTracker::WaitUntilIdle(Instant deadline) {
   return mu_.AwaitWithTimeout(absl::Condition(
                                   +[](CallTracker* self) { return self->calls_ == 0; }, this),
                               left);
-}
-
-Call::Call(CallTracker* tracker, std::string method)
-    : tracker_(tracker), method_(std::move(method)), admission_(tracker->Begin()) {}
-
-Call::~Call() { tracker_->End(method_, code_); }
-
-grpc::Status Call::End(const absl::Status& status) {
-  grpc::Status mapped = ToGrpcStatus(status);
-  code_ = mapped.error_code();
-  // Messages name fields and limits, never what a prompt says.
-  if (!status.ok()) {
-    spdlog::debug("{}: {}: {}", method_, CodeName(code_), mapped.error_message());
-  }
-  return mapped;
 }
 
 }  // namespace strata::server

@@ -6,15 +6,21 @@
 
 #include <grpcpp/support/status.h>
 
+#include <chrono>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/clock.h"
+#include "engine/rate_meter.h"
 #include "server/metrics.h"
 
 namespace strata::server {
+
+// When somebody for whom there is no room had best come again: when half of the calls in flight
+// have ended, at the pace of late. From 1 to 30 seconds.
+std::chrono::seconds RetryDelayFor(int calls_in_flight, double ends_per_second);
 
 // Thread-safe.
 class CallTracker {
@@ -27,6 +33,9 @@ class CallTracker {
   // Once per Begin, failed or not.
   void End(const std::string& method, grpc::StatusCode code);
 
+  // As above, of this tracker's calls.
+  std::chrono::seconds RetryDelay();
+
   // Waits until no call is in flight; false at `deadline`.
   bool WaitUntilIdle(Instant deadline);
 
@@ -35,27 +44,7 @@ class CallTracker {
   ServerMetrics* const metrics_;
   absl::Mutex mu_;
   int calls_ ABSL_GUARDED_BY(mu_) = 0;
-};
-
-// One call, from its begin to the end of its reactor.
-class Call {
- public:
-  // `method`: as in metrics, e.g. "Generate".
-  Call(CallTracker* tracker, std::string method);
-  ~Call();
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
-
-  // Whether there was room for it.
-  const absl::Status& admission() const { return admission_; }
-  // Notes how the call ends and returns what to send. Until then: CANCELLED.
-  grpc::Status End(const absl::Status& status);
-
- private:
-  CallTracker* const tracker_;
-  const std::string method_;
-  const absl::Status admission_;
-  grpc::StatusCode code_ = grpc::StatusCode::CANCELLED;
+  RateMeter ends_ ABSL_GUARDED_BY(mu_);  // of calls for which there was room
 };
 
 }  // namespace strata::server

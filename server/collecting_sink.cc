@@ -4,8 +4,8 @@
 
 namespace strata::server {
 
-CollectingSink::CollectingSink(const Tokenizer* tokenizer, bool echo, Done done)
-    : translation_(tokenizer, echo), done_(std::move(done)) {}
+CollectingSink::CollectingSink(const Tokenizer* tokenizer, bool echo, Call* call, Done done)
+    : translation_(tokenizer, echo), call_(call), done_(std::move(done)) {}
 
 v1::SampleResult* CollectingSink::Sample(int sample_index) {
   while (result_.samples_size() <= sample_index) {
@@ -16,10 +16,12 @@ v1::SampleResult* CollectingSink::Sample(int sample_index) {
 }
 
 void CollectingSink::OnStarted(int sample_index, const StartedEvent& event) {
+  call_->OnStarted(event);
   *Sample(sample_index)->mutable_started() = translation_.Started(event);
 }
 
 void CollectingSink::OnDelta(int sample_index, const Delta& delta) {
+  call_->OnDelta(sample_index, delta);
   const v1::Delta proto = translation_.Delta(sample_index, delta);
   v1::SampleResult* sample = Sample(sample_index);
   sample->mutable_token_ids()->MergeFrom(proto.token_ids());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/request.h"
+#include "server/call.h"
 #include "server/event_translation.h"
 #include "strata/v1/inference.pb.h"
 
@@ -16,8 +17,9 @@ class CollectingSink final : public TokenSink {
  public:
   using Done = std::function<void(absl::Status status, v1::GenerateResult result)>;
 
-  // `tokenizer` must outlive this. `done` hears once, on the engine's step thread.
-  CollectingSink(const Tokenizer* tokenizer, bool echo, Done done);
+  // `call` hears what is used. It and `tokenizer` must outlive this. `done` hears once, on the
+  // engine's step thread.
+  CollectingSink(const Tokenizer* tokenizer, bool echo, Call* call, Done done);
 
   void OnStarted(int sample_index, const StartedEvent& event) override;
   void OnDelta(int sample_index, const Delta& delta) override;
@@ -30,6 +32,7 @@ class CollectingSink final : public TokenSink {
   v1::SampleResult* Sample(int sample_index);
 
   EventTranslation translation_;
+  Call* const call_;
   const Done done_;
   v1::GenerateResult result_;
 };

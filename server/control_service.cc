@@ -1,5 +1,7 @@
 #include "server/control_service.h"
 
+#include "server/status_mapping.h"
+
 namespace strata::server {
 
 v1::Load ToProto(const EngineLoad& load) {
@@ -15,21 +17,29 @@ v1::Load ToProto(const EngineLoad& load) {
   return proto;
 }
 
+absl::Status ControlService::Authenticate(const grpc::ServerContextBase& context,
+                                          const std::string& method) const {
+  const std::string name = std::string(v1::Control::service_full_name()) + "/" + method;
+  return serving_.access->authenticator().Authenticate(context, name).status();
+}
+
 grpc::ServerUnaryReactor* ControlService::GetModelInfo(grpc::CallbackServerContext* context,
                                                        const v1::GetModelInfoRequest*,
                                                        v1::ModelInfo* response) {
   AddLicenseMetadata(serving_, context);
-  *response = model_info_;
+  const absl::Status status = Authenticate(*context, "GetModelInfo");
+  if (status.ok()) *response = model_info_;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
+  reactor->Finish(ToGrpcStatus(status));
   return reactor;
 }
 
 grpc::ServerUnaryReactor* ControlService::GetLoad(grpc::CallbackServerContext* context,
                                                   const v1::GetLoadRequest*, v1::Load* response) {
-  *response = ToProto(serving_.engine->GetLoad());
+  const absl::Status status = Authenticate(*context, "GetLoad");
+  if (status.ok()) *response = ToProto(serving_.engine->GetLoad());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
+  reactor->Finish(ToGrpcStatus(status));
   return reactor;
 }
 

@@ -3,6 +3,7 @@
 #ifndef STRATA_SERVER_CONTROL_SERVICE_H_
 #define STRATA_SERVER_CONTROL_SERVICE_H_
 
+#include <string>
 #include <utility>
 
 #include "server/serving.h"
@@ -25,6 +26,10 @@ class ControlService final : public v1::Control::CallbackService {
                                     const v1::GetLoadRequest* request, v1::Load* response) override;
 
  private:
+  // Whether the call may be made. `method`: its short name.
+  absl::Status Authenticate(const grpc::ServerContextBase& context,
+                            const std::string& method) const;
+
   const Serving& serving_;
   const v1::ModelInfo model_info_;
 };

@@ -14,11 +14,13 @@ class GenerateReactor::Sink final : public TokenSink {
   explicit Sink(GenerateReactor* reactor) : reactor_(reactor) {}
 
   void OnStarted(int sample_index, const StartedEvent& event) override {
+    reactor_->call_.OnStarted(event);
     v1::Started started = reactor_->translation_.Started(event);
     reactor_->Push([&](ResponseQueue* q) { q->PushStarted(sample_index, std::move(started)); });
   }
 
   void OnDelta(int sample_index, const Delta& delta) override {
+    reactor_->call_.OnDelta(sample_index, delta);
     v1::Delta proto = reactor_->translation_.Delta(sample_index, delta);
     reactor_->Push([&](ResponseQueue* q) { q->PushDelta(sample_index, std::move(proto)); });
   }
@@ -53,27 +55,30 @@ class GenerateReactor::Sink final : public TokenSink {
 GenerateReactor* GenerateReactor::Start(const Serving& serving,
                                         grpc::CallbackServerContext* context,
                                         const v1::GenerateRequest& request) {
-  AddLicenseMetadata(serving, context);
-  auto* reactor = new GenerateReactor(serving, request);  // deleted by OnDone
+  auto* reactor = new GenerateReactor(serving, context, request);  // deleted by OnDone
   const absl::Status status = reactor->Submit(*context, request);
   if (!status.ok()) reactor->End(status);
   return reactor;
 }
 
-GenerateReactor::GenerateReactor(const Serving& serving, const v1::GenerateRequest& request)
+GenerateReactor::GenerateReactor(const Serving& serving, grpc::CallbackServerContext* context,
+                                 const v1::GenerateRequest& request)
     : serving_(serving),
-      call_(serving.calls, "Generate"),
+      call_(serving, context, "Generate", request.request_id()),
       translation_(&serving.engine->tokenizer(), request.output().echo()),
-      queue_(request.request_id().empty() ? serving.request_ids->Next() : request.request_id()) {}
+      queue_(call_.request_id()) {}
 
 absl::Status GenerateReactor::Submit(const grpc::CallbackServerContext& context,
                                      const v1::GenerateRequest& request) {
   RETURN_IF_ERROR(call_.admission());
   ASSIGN_OR_RETURN(GenerateRequest translated,
                    TranslateGenerateRequest(request, serving_.defaults, serving_.limits));
+  translated.tenant = call_.tenant();
   translated.deadline = DeadlineOf(context);
+  call_.OnPrompt(translated);
   ASSIGN_OR_RETURN(id_,
                    serving_.engine->Submit(std::move(translated), std::make_shared<Sink>(this)));
+  call_.WhenRevoked([this] { OnCancel(); });
   return absl::OkStatus();
 }
 

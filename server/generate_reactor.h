@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/engine.h"
-#include "server/call_tracker.h"
+#include "server/call.h"
 #include "server/event_translation.h"
 #include "server/response_queue.h"
 #include "server/serving.h"
@@ -39,7 +39,8 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateRespon
  private:
   class Sink;
 
-  GenerateReactor(const Serving& serving, const v1::GenerateRequest& request);
+  GenerateReactor(const Serving& serving, grpc::CallbackServerContext* context,
+                  const v1::GenerateRequest& request);
   absl::Status Submit(const grpc::CallbackServerContext& context,
                       const v1::GenerateRequest& request);
 

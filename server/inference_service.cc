@@ -20,8 +20,7 @@ namespace {
 grpc::ServerUnaryReactor* Answer(const Serving& serving, grpc::CallbackServerContext* context,
                                  const std::string& method,
                                  const std::function<absl::Status()>& work) {
-  AddLicenseMetadata(serving, context);
-  Call call(serving.calls, method);
+  Call call(serving, context, method, /*request_id=*/"");
   const absl::Status status = call.admission().ok() ? work() : call.admission();
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(call.End(status));
@@ -64,13 +63,12 @@ grpc::ServerUnaryReactor* InferenceService::GenerateUnary(grpc::CallbackServerCo
     translated.output.stream_drafts = false;  // there is nobody to show them to
     return std::vector<GenerateRequest>{std::move(translated)};
   };
-  const std::string request_id =
-      request->request_id().empty() ? serving_.request_ids->Next() : request->request_id();
-  auto complete = [response, request_id](std::vector<v1::GenerateResult> results) {
+  auto complete = [response](const Call& call, std::vector<v1::GenerateResult> results) {
     *response = std::move(results[0]);
-    response->set_request_id(request_id);
+    response->set_request_id(call.request_id());
   };
-  return UnaryReactor::Start(serving_, context, "GenerateUnary", prepare, std::move(complete));
+  return UnaryReactor::Start(serving_, context, "GenerateUnary", request->request_id(), prepare,
+                             std::move(complete));
 }
 
 grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* context,
@@ -84,12 +82,13 @@ grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* c
     for (const ScoredPrompt& prompt : *prompts) requests.push_back(MakeScoreRequest(prompt));
     return requests;
   };
-  auto complete = [response, prompts](std::vector<v1::GenerateResult> results) {
+  auto complete = [response, prompts](const Call&, std::vector<v1::GenerateResult> results) {
     for (size_t i = 0; i < results.size(); ++i) {
       *response->add_scores() = MakeScore((*prompts)[i], results[i]);
     }
   };
-  return UnaryReactor::Start(serving_, context, "Score", prepare, std::move(complete));
+  return UnaryReactor::Start(serving_, context, "Score", /*request_id=*/"", prepare,
+                             std::move(complete));
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,

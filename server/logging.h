@@ -12,6 +12,9 @@ namespace strata::server {
 // say, or what a hostile caller makes them say.
 void SetUpLogging(const std::string& level);
 
+// From now on.
+void SetLogLevel(const std::string& level);
+
 }  // namespace strata::server
 
 #endif  // STRATA_SERVER_LOGGING_H_

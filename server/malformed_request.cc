@@ -1,8 +1,10 @@
 #include "server/malformed_request.h"
 
+#include <google/protobuf/descriptor.h>
 #include <grpcpp/support/server_interceptor.h>
 
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,7 +23,6 @@ using grpc::experimental::ServerRpcInfo;
 class StatusInterceptor final : public Interceptor {
  public:
   void Intercept(InterceptorBatchMethods* methods) override {
-    // Calls of unknown methods have no interceptor, so this is never about those.
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS) &&
         methods->GetSendStatus().error_code() == grpc::StatusCode::UNIMPLEMENTED) {
       methods->ModifySendStatus(ToGrpcStatus(absl::InvalidArgumentError(
@@ -33,14 +34,36 @@ class StatusInterceptor final : public Interceptor {
 
 class StatusInterceptorFactory final : public ServerInterceptorFactoryInterface {
  public:
-  Interceptor* CreateServerInterceptor(ServerRpcInfo*) override { return new StatusInterceptor; }
+  explicit StatusInterceptorFactory(std::set<std::string, std::less<>> services)
+      : services_(std::move(services)) {}
+
+  Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
+    return IsKnown(info->method()) ? new StatusInterceptor : nullptr;
+  }
+
+ private:
+  // `method`: "/SERVICE/METHOD".
+  bool IsKnown(const char* method) const {
+    const std::string_view name = method == nullptr ? "" : method;
+    const size_t slash = name.rfind('/');
+    if (slash == name.npos || slash == 0) return false;
+    const std::string service(name.substr(1, slash - 1));
+    if (!services_.contains(service)) return false;
+    const auto* descriptor =
+        google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(service);
+    return descriptor != nullptr &&
+           descriptor->FindMethodByName(std::string(name.substr(slash + 1))) != nullptr;
+  }
+
+  const std::set<std::string, std::less<>> services_;
 };
 
 }  // namespace
 
-void AnswerMalformedRequests(grpc::ServerBuilder* builder) {
+void AnswerMalformedRequests(std::set<std::string, std::less<>> services,
+                             grpc::ServerBuilder* builder) {
   std::vector<std::unique_ptr<ServerInterceptorFactoryInterface>> factories;
-  factories.push_back(std::make_unique<StatusInterceptorFactory>());
+  factories.push_back(std::make_unique<StatusInterceptorFactory>(std::move(services)));
   builder->experimental().SetInterceptorCreators(std::move(factories));
 }
 

@@ -5,12 +5,18 @@
 
 #include <grpcpp/server_builder.h>
 
+#include <functional>
+#include <set>
+#include <string>
+
 namespace strata::server {
 
 // gRPC answers a message that it cannot parse with UNIMPLEMENTED, before any
-// code of ours sees it. This makes `builder`'s server say INVALID_ARGUMENT.
-// REQUIRES: all methods of all its services are implemented.
-void AnswerMalformedRequests(grpc::ServerBuilder* builder);
+// code of ours sees it. This makes `builder`'s server say INVALID_ARGUMENT where
+// the method is one of these `services`, by their full names.
+// REQUIRES: all their methods are implemented.
+void AnswerMalformedRequests(std::set<std::string, std::less<>> services,
+                             grpc::ServerBuilder* builder);
 
 }  // namespace strata::server
 

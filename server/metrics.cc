@@ -1,7 +1,6 @@
 #include "server/metrics.h"
 
 #include <fmt/format.h>
-#include <prometheus/gauge.h>
 
 #include <chrono>
 
@@ -67,8 +66,10 @@ ServerMetrics::ServerMetrics()
       generated_tokens_(AddCounter("strata_generated_tokens_total", "Tokens committed")),
       prompt_tokens_(AddCounter("strata_prompt_tokens_total",
                                 "Prompt tokens computed (those found in the cache are not)")),
+      cached_tokens_(AddCounter("strata_cached_tokens_total",
+                                "Tokens whose keys and values were found in the prefix cache")),
       preemptions_(AddCounter("strata_preemptions_total",
-                              "Sequences set back because the KV cache was full")),
+                              "Sequences that lost their place to others, to come back later")),
       accepted_per_position_(
           AddFamily("strata_spec_decode_num_accepted_tokens_per_pos_total",
                     "Accepted drafts by position in the draft, of finished samples")),
@@ -78,6 +79,11 @@ ServerMetrics::ServerMetrics()
       finished_(AddFamily("strata_samples_finished_total", "Finished samples by reason")),
       aborted_(AddFamily("strata_requests_aborted_total",
                          "Admitted requests that ended without finishing, by status code")),
+      audit_lines_lost_(AddCounter("strata_audit_lines_lost_total",
+                                   "Lines of the audit log that could not be written")),
+      reload_failures_(AddFamily("strata_reload_failures_total",
+                                 "Changed files that were broken, so that the old was kept")),
+      stuck_(AddGauge("strata_engine_stuck", "Whether a round takes far too long: 0 or 1")),
       time_to_first_token_(AddHistogram("strata_time_to_first_token_seconds",
                                         "Admission to first token", kFirstTokenBuckets)),
       inter_token_latency_(AddHistogram(
@@ -134,6 +140,7 @@ void ServerMetrics::OnRound(const RoundReport& report) {
   accepted_tokens_.Increment(report.accepted_tokens);
   generated_tokens_.Increment(report.emitted_tokens);
   prompt_tokens_.Increment(report.prefill_rows);
+  cached_tokens_.Increment(report.cached_tokens);
   preemptions_.Increment(report.preemptions);
   round_phases_.Add({{"phase", "draft"}}).Increment(Seconds(report.draft_time));
   round_phases_.Add({{"phase", "sweep"}}).Increment(Seconds(report.sweep_time));
@@ -182,6 +189,19 @@ void ServerMetrics::OnAborted(const absl::Status& status) {
 void ServerMetrics::OnCall(const std::string& method, grpc::StatusCode code) {
   requests_.Add({{"method", method}, {"code", CodeName(code)}}).Increment();
 }
+
+void ServerMetrics::OnAuditLineLost() { audit_lines_lost_.Increment(); }
+
+void ServerMetrics::OnReloadFailed(const std::string& what) {
+  reload_failures_.Add({{"what", what}}).Increment();
+}
+
+void ServerMetrics::SetCertificateEnd(std::chrono::system_clock::time_point not_after) {
+  AddGauge("strata_tls_certificate_end_timestamp_seconds", "When the TLS certificate ends")
+      .Set(Seconds(not_after.time_since_epoch()));
+}
+
+void ServerMetrics::SetStuck(bool stuck) { stuck_.Set(stuck ? 1 : 0); }
 
 void ServerMetrics::SetBuildInfo(const std::string& model, const std::string& backend) {
   prometheus::BuildGauge()

@@ -11,6 +11,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -34,6 +35,14 @@ class ServerMetrics final : public EngineObserver {
   // A call of Inference has ended.
   void OnCall(const std::string& method, grpc::StatusCode code);
 
+  // A line of the audit log could not be written.
+  void OnAuditLineLost();
+  // A file could not be read again; `what`: "credentials", "certificates", ...
+  void OnReloadFailed(const std::string& what);
+  void SetCertificateEnd(std::chrono::system_clock::time_point not_after);
+  // Whether the watchdog takes the engine for stuck.
+  void SetStuck(bool stuck);
+
   // Shows `model` and `backend` as labels of strata_build_info.
   void SetBuildInfo(const std::string& model, const std::string& backend);
 
@@ -56,12 +65,16 @@ class ServerMetrics final : public EngineObserver {
   prometheus::Counter& accepted_tokens_;
   prometheus::Counter& generated_tokens_;
   prometheus::Counter& prompt_tokens_;
+  prometheus::Counter& cached_tokens_;
   prometheus::Counter& preemptions_;
   prometheus::Family<prometheus::Counter>& accepted_per_position_;
   prometheus::Family<prometheus::Counter>& round_phases_;
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Counter>& finished_;
   prometheus::Family<prometheus::Counter>& aborted_;
+  prometheus::Counter& audit_lines_lost_;
+  prometheus::Family<prometheus::Counter>& reload_failures_;
+  prometheus::Gauge& stuck_;
   prometheus::Histogram& time_to_first_token_;
   prometheus::Histogram& inter_token_latency_;
   prometheus::Histogram& round_time_;

@@ -1,5 +1,6 @@
 #include "server/model_info.h"
 
+#include "server/license_gate.h"
 #include "server/version.h"
 
 namespace strata::server {
@@ -44,6 +45,7 @@ v1::ModelInfo MakeModelInfo(const Serving& serving, kernels::WeightFormat weight
   info.set_max_context(serving.engine->max_context());
   info.set_dtype(kernels::NameOf(weights));
   info.set_backend(serving.engine->backend_description());
+  info.set_num_ranks(serving.engine->num_ranks());
   info.set_min_exit_layer(1);
   info.set_max_exit_layer(config.num_layers - 1);
   for (const int32_t id : config.eos_token_ids) info.add_eos_token_ids(id);
@@ -51,6 +53,7 @@ v1::ModelInfo MakeModelInfo(const Serving& serving, kernels::WeightFormat weight
   if (!checkpoint.license().id.empty()) {
     info.mutable_license()->set_id(checkpoint.license().id);
     info.mutable_license()->set_text(checkpoint.license().text);
+    info.mutable_license()->set_citation(Citation(checkpoint.license(), config.name));
   }
   *info.mutable_defaults() = ToProto(serving.defaults);
   info.set_server_version(kVersion);

@@ -1,15 +1,13 @@
 #include "server/model_loader.h"
 
-#include <fmt/format.h>
-
 #include <utility>
+#include <vector>
 
 #include "engine/checkpoint/checkpoint.h"
-#include "engine/checkpoint/packed_file.h"
 #include "engine/status_macros.h"
 #include "engine/tokenizer/tokenizer.h"
-#include "kernels/cpu/cpu_backend.h"
 #include "server/license_gate.h"
+#include "server/rank_devices.h"
 
 namespace strata::server {
 namespace {
@@ -18,20 +16,8 @@ namespace {
 struct LoadedFolder {
   std::unique_ptr<Checkpoint> checkpoint;
   std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<kernels::Backend> backend;
+  std::vector<kernels::RankDevice> ranks;
 };
-
-absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const Options& options,
-                                                              const Checkpoint& checkpoint) {
-  kernels::CpuBackendOptions cpu;
-  ASSIGN_OR_RETURN(cpu.weights, ChooseWeightFormat(checkpoint, options.weights));
-  cpu.num_threads = options.threads;
-  try {
-    return kernels::CreateCpuBackend(cpu);
-  } catch (const kernels::DeviceError& error) {
-    return absl::FailedPreconditionError(error.what());
-  }
-}
 
 absl::StatusOr<LoadedFolder> LoadFolder(const Options& options) {
   LoadedFolder loaded;
@@ -39,7 +25,7 @@ absl::StatusOr<LoadedFolder> LoadFolder(const Options& options) {
   RETURN_IF_ERROR(CheckLicense(loaded.checkpoint->license(), options.accepted_license));
   ASSIGN_OR_RETURN(loaded.tokenizer,
                    Tokenizer::Open(options.model, loaded.checkpoint->config().vocab_size));
-  ASSIGN_OR_RETURN(loaded.backend, MakeBackend(options, *loaded.checkpoint));
+  ASSIGN_OR_RETURN(loaded.ranks, MakeRankDevices(options, *loaded.checkpoint));
   return loaded;
 }
 
@@ -49,12 +35,16 @@ absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const Options& options,
                                                    EngineObserver* observer) {
   ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(options));
   return Engine::Create(std::move(loaded.checkpoint), std::move(loaded.tokenizer),
-                        std::move(loaded.backend), options.engine, observer, /*clock=*/nullptr);
+                        std::move(loaded.ranks), options.engine, observer, /*clock=*/nullptr);
 }
 
 absl::StatusOr<PackedSummary> SavePacked(const Options& options) {
+  if (options.tensor_parallel > 1) {
+    return absl::InvalidArgumentError(
+        "--save-packed: packs whole matrices, which --tensor-parallel cannot split; leave it out");
+  }
   ASSIGN_OR_RETURN(const LoadedFolder loaded, LoadFolder(options));
-  return PackCheckpoint(*loaded.checkpoint, *loaded.backend, options.save_packed);
+  return PackCheckpoint(*loaded.checkpoint, *loaded.ranks[0].backend, options.save_packed);
 }
 
 }  // namespace strata::server

@@ -6,12 +6,17 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/planning/hardware.h"
 #include "engine/status_macros.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "server/tenancy.h"
 
 namespace strata::server {
 namespace {
 
 using Setter = std::function<absl::Status(const std::string&, Options*)>;
+
+constexpr int64_t kMany = 1 << 20;
 
 template <typename Field>  // Field: Options* -> int&
 Setter Integer(Field field, int64_t min, int64_t max) {
@@ -28,10 +33,17 @@ absl::Status OneOf(const std::string& text, const std::vector<std::string>& choi
       fmt::format("'{}' is not one of {}", text, fmt::join(choices, ", ")));
 }
 
-absl::Status SetDevice(const std::string& text, Options*) {
+absl::Status SetDevice(const std::string& text, Options* options) {
   RETURN_IF_ERROR(OneOf(text, {"cpu", "cuda"}));
-  if (text == "cpu") return absl::OkStatus();
+  options->device = text == "cuda" ? DeviceKind::kCuda : DeviceKind::kCpu;
+  if (text == "cpu" || kernels::HasCudaBackend()) return absl::OkStatus();
   return absl::InvalidArgumentError("this build has no CUDA backend; use cpu");
+}
+
+absl::Status SetDeterministic(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(OneOf(text, {"on", "off"}));
+  options->deterministic = text == "on";
+  return absl::OkStatus();
 }
 
 absl::Status SetDtype(const std::string& text, Options* options) {
@@ -42,10 +54,14 @@ absl::Status SetDtype(const std::string& text, Options* options) {
   return absl::OkStatus();
 }
 
-absl::Status SetTensorParallel(const std::string& text, Options*) {
-  ASSIGN_OR_RETURN(const int64_t ranks, ParseInteger(text, 1, 64));
-  if (ranks == 1) return absl::OkStatus();
-  return absl::InvalidArgumentError("this build has no tensor parallelism; use 1");
+absl::Status SetRankTimeout(const std::string& text, Options* options) {
+  ASSIGN_OR_RETURN(options->engine.rank_timeout, ParseDuration(text));
+  return absl::OkStatus();
+}
+
+absl::Status SetDryRun(const std::string& text, Options* options) {
+  options->dry_run = text.empty() ? kThisMachine : text;
+  return options->dry_run == kThisMachine ? absl::OkStatus() : FindHardware(text).status();
 }
 
 absl::Status SetSpeculation(const std::string& text, Options* options) {
@@ -53,6 +69,20 @@ absl::Status SetSpeculation(const std::string& text, Options* options) {
   options->speculation = text == "off"     ? Speculation::Mode::kOff
                          : text == "fixed" ? Speculation::Mode::kFixed
                                            : Speculation::Mode::kAuto;
+  return absl::OkStatus();
+}
+
+template <typename Field>  // Field: Options* -> int64_t&
+Setter TokensPerMinute(Field field) {
+  return [=](const std::string& text, Options* options) {
+    ASSIGN_OR_RETURN(field(options), ParseInteger(text, 0, int64_t{1} << 40));
+    return absl::OkStatus();
+  };
+}
+
+absl::Status SetTenantMetadataKey(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(CheckMetadataKey(text));
+  options->tenancy.metadata_key = text;
   return absl::OkStatus();
 }
 
@@ -89,12 +119,39 @@ absl::Status SetMaxMessageSize(const std::string& text, Options* options) {
   if (bytes > std::numeric_limits<int>::max()) {
     return absl::InvalidArgumentError(fmt::format("{} is more than 2 GiB", text));
   }
-  options->max_message_bytes = static_cast<int>(bytes);
+  options->connection.max_message_bytes = static_cast<int>(bytes);
   return absl::OkStatus();
 }
 
-absl::Status SetDrainTimeout(const std::string& text, Options* options) {
-  ASSIGN_OR_RETURN(options->drain_timeout, ParseDuration(text));
+template <typename Field>  // Field: Options* -> std::chrono::milliseconds&
+Setter Time(Field field, std::chrono::milliseconds min = {}) {
+  return [=](const std::string& text, Options* options) {
+    ASSIGN_OR_RETURN(const std::chrono::milliseconds value, ParseDuration(text));
+    if (value < min) {
+      return absl::InvalidArgumentError(fmt::format("{} is less than {}ms", text, min.count()));
+    }
+    field(options) = value;
+    return absl::OkStatus();
+  };
+}
+
+template <typename Field>  // Field: Options* -> bool&
+Setter Switch(Field field) {
+  return [=](const std::string& text, Options* options) {
+    ASSIGN_OR_RETURN(field(options), ParseSwitch(text));
+    return absl::OkStatus();
+  };
+}
+
+absl::Status SetReflection(const std::string& text, Options* options) {
+  options->access.reflection.reset();
+  if (text == "auto") return absl::OkStatus();
+  ASSIGN_OR_RETURN(options->access.reflection, ParseSwitch(text));
+  return absl::OkStatus();
+}
+
+absl::Status SetOpenMethods(const std::string& text, Options* options) {
+  options->access.open_methods = SplitList(text);
   return absl::OkStatus();
 }
 
@@ -111,9 +168,79 @@ Setter String(std::string Options::*field) {
   };
 }
 
-std::vector<OptionSpec> MakeTable() {
-  constexpr int64_t kMany = 1 << 20;
+Setter AccessString(std::string AccessOptions::*field) {
+  return [field](const std::string& text, Options* options) {
+    options->access.*field = text;
+    return absl::OkStatus();
+  };
+}
+
+// What opens the server to others, and how far.
+std::vector<OptionSpec> AccessTable() {
+  using std::chrono::milliseconds;
   return {
+      {"tls-cert", "FILE", "Serves over TLS with this certificate chain (PEM)",
+       AccessString(&AccessOptions::tls_cert)},
+      {"tls-key", "FILE", "The certificate's private key (PEM)",
+       AccessString(&AccessOptions::tls_key)},
+      {"tls-client-ca", "FILE", "Asks clients for a certificate signed by one of these (PEM)",
+       AccessString(&AccessOptions::tls_client_ca)},
+      {"credentials", "FILE", "Asks callers for a token; the file names tenants and tokens (TOML)",
+       AccessString(&AccessOptions::credentials)},
+      {"open-methods", "LIST",
+       "Services, or SERVICE/METHOD, that need no token, by commas [grpc.health.v1.Health]",
+       SetOpenMethods},
+      {"reflection", "on|off|auto", "Whether reflection is served; auto: without tokens [auto]",
+       SetReflection},
+      {"control", "on|off", "Whether strata.v1.Control is served [on]",
+       Switch([](Options* o) -> bool& { return o->access.control; })},
+      {"allow-insecure-listen", "", "Listens beyond this machine without TLS, and for /metrics",
+       Switch([](Options* o) -> bool& { return o->access.allow_insecure_listen; })},
+      {"max-streams", "N", "Calls at once on one connection; more wait at the client [256]",
+       Integer([](Options* o) -> int& { return o->connection.max_streams; }, 1, kMany)},
+      {"keepalive", "TIME", "How often a silent client is asked whether it lives [60s]",
+       Time([](Options* o) -> milliseconds& { return o->connection.keepalive; },
+            milliseconds(100))},
+      {"handshake-timeout", "TIME", "How long a connection may take to be set up [10s]",
+       Time([](Options* o) -> milliseconds& { return o->connection.handshake_timeout; },
+            milliseconds(100))},
+      {"audit-log", "FILE", "Appends a line of JSON for each call: who used how many tokens",
+       String(&Options::audit_log)},
+      {"log-prompts", "", "Logs prompts and answers, too",
+       Switch([](Options* o) -> bool& { return o->log_prompts; })},
+  };
+}
+
+// Who gets how much.
+std::vector<OptionSpec> SharingTable() {
+  return {
+      {"max-prefill-chunk", "N",
+       "Rows of prompts in one pass, all together; 0: max-batch-tokens [0]",
+       Integer([](Options* o) -> int& { return o->engine.max_prefill_chunk; }, 0, kMany)},
+      {"prefix-cache", "on|off", "Keeps what was computed for prompts that begin alike [on]",
+       Switch([](Options* o) -> bool& { return o->engine.prefix_cache; })},
+      {"max-tokens-per-minute", "N",
+       "Of prompts and answers, on average; more are refused; 0: no limit [0]",
+       TokensPerMinute([](Options* o) -> int64_t& { return o->engine.max_tokens_per_minute; })},
+      {"tenant-metadata-key", "KEY",
+       "Metadata of a call that names its tenant, for fair shares; whoever calls is believed",
+       SetTenantMetadataKey},
+      {"tenant-max-running", "N", "Sequences of one tenant running at once; 0: no limit [0]",
+       Integer([](Options* o) -> int& { return o->tenancy.defaults.max_running; }, 0, kMany)},
+      {"tenant-max-queue", "N", "Requests of one tenant waiting; 0: no limit but max-queue [0]",
+       Integer([](Options* o) -> int& { return o->tenancy.defaults.max_queued; }, 0, kMany)},
+      {"tenant-max-tokens-per-minute", "N", "The same as max-tokens-per-minute, of one tenant [0]",
+       TokensPerMinute(
+           [](Options* o) -> int64_t& { return o->tenancy.defaults.max_tokens_per_minute; })},
+      {"tenant-isolated-prefixes", "on|off",
+       "A tenant's prompts are found in the prefix cache by itself only [off]",
+       Switch([](Options* o) -> bool& { return o->tenancy.defaults.isolates_prefixes; })},
+  };
+}
+
+std::vector<OptionSpec> MakeTable() {
+  using std::chrono::milliseconds;
+  std::vector<OptionSpec> table = {
       {"model", "DIR", "The checkpoint's folder, packed or not (required)",
        String(&Options::model)},
       {"listen", "HOST:PORT", "Where gRPC listens; port 0 picks a free one [127.0.0.1:50051]",
@@ -121,16 +248,27 @@ std::vector<OptionSpec> MakeTable() {
       {"metrics-listen", "HOST:PORT", "Where /metrics listens, or 'none' [127.0.0.1:9464]",
        SetMetricsListen},
       {"device", "cpu|cuda", "Where the model runs [cpu]", SetDevice},
+      {"deterministic", "on|off",
+       "On a GPU: the same answers whatever runs beside them; off: cuBLAS, faster [on]",
+       SetDeterministic},
       {"dtype", "bf16|f32|int8|int4",
        "Format of the weights, int8 and int4 being quantised at load; KV is "
        "bf16, with f32 weights f32 [a packed folder's own, else bf16]",
        SetDtype},
       {"save-packed", "OUT", "Writes a packed folder, which starts at once, instead of serving",
        String(&Options::save_packed)},
+      {"dry-run", "[MACHINE]",
+       "Prints what the model would take and give there, and ends: here, 1xA100, 8xA100, 1xH100, "
+       "8xH100, 1xH200 [here]",
+       SetDryRun},
       {"threads", "N", "Threads that compute; 0: one per core [0]",
        Integer([](Options* o) -> int& { return o->threads; }, 0, 1024)},
-      {"tensor-parallel", "N", "Shards of the model [1]", SetTensorParallel},
-      {"kv-cache-memory", "SIZE", "Memory of the KV cache, e.g. 512MiB [2GiB]", SetKvCacheMemory},
+      {"tensor-parallel", "N", "Ranks that the model is split over; they share the threads [1]",
+       Integer([](Options* o) -> int& { return o->tensor_parallel; }, 1, 64)},
+      {"rank-timeout", "TIME", "How late a rank may be before the server gives up [60s]",
+       SetRankTimeout},
+      {"kv-cache-memory", "SIZE", "Memory of the KV cache, of all ranks, e.g. 512MiB [2GiB]",
+       SetKvCacheMemory},
       {"max-batch-tokens", "N", "Rows of one pass through the model [512]",
        Integer([](Options* o) -> int& { return o->engine.max_batch_tokens; }, 1, kMany)},
       {"max-sequences", "N", "Sequences running at once [64]",
@@ -185,12 +323,21 @@ std::vector<OptionSpec> MakeTable() {
       {"accept-model-license", "ID", "Accepts the checkpoint's licence of this id",
        String(&Options::accepted_license)},
       {"drain-timeout", "TIME", "How long SIGTERM waits for running requests [30s]",
-       SetDrainTimeout},
+       Time([](Options* o) -> milliseconds& { return o->drain_timeout; })},
+      {"watchdog-timeout", "TIME",
+       "A round that takes longer, and longer than rounds do, is stuck; 0: never [60s]",
+       Time([](Options* o) -> milliseconds& { return o->watchdog.timeout; })},
+      {"watchdog-exit", "", "Ends the process, with exit code 3, when a round is stuck",
+       Switch([](Options* o) -> bool& { return o->watchdog.exit; })},
       {"port-file", "FILE", "Written when ready: the addresses in use",
        String(&Options::port_file)},
       {"log-level", "debug|info|warn|error|off", "Least level logged to stderr [info]",
        SetLogLevel},
   };
+  for (const auto& more : {SharingTable(), AccessTable()}) {
+    table.insert(table.end(), more.begin(), more.end());
+  }
+  return table;
 }
 
 }  // namespace

@@ -13,8 +13,10 @@
 namespace strata::server {
 
 struct OptionSpec {
-  std::string name;   // "max-queue": the flag --max-queue, STRATA_MAX_QUEUE, max-queue = in TOML
-  std::string value;  // of what kind, for the help: "N", "HOST:PORT"
+  std::string name;  // "max-queue": the flag --max-queue, STRATA_MAX_QUEUE, max-queue = in TOML
+  // Of what kind, for the help: "N", "HOST:PORT"; "[N]" if it may be left out; empty: a switch,
+  // "true" if bare.
+  std::string value;
   std::string help;
   std::function<absl::Status(const std::string& text, Options* options)> set;
 };

@@ -1,5 +1,6 @@
 #include "server/option_values.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <cctype>
@@ -77,6 +78,35 @@ absl::StatusOr<std::chrono::milliseconds> ParseDuration(const std::string& text)
     return absl::InvalidArgumentError(fmt::format("{} is more than a day", text));
   }
   return std::chrono::milliseconds(parts.number * unit->second);
+}
+
+absl::StatusOr<bool> ParseSwitch(const std::string& text) {
+  for (const char* word : {"on", "true", "yes", "1"}) {
+    if (text == word) return true;
+  }
+  for (const char* word : {"off", "false", "no", "0"}) {
+    if (text == word) return false;
+  }
+  return absl::InvalidArgumentError(fmt::format("'{}' is neither on nor off", text));
+}
+
+std::vector<std::string> SplitList(const std::string& text) {
+  std::vector<std::string> items(1);
+  for (const char c : text) {
+    if (c == ',') {
+      items.emplace_back();
+    } else if (c != ' ') {
+      items.back() += c;
+    }
+  }
+  std::erase(items, "");
+  return items;
+}
+
+bool HostPort::IsLoopback() const {
+  if (host == "localhost" || host == "::1") return true;
+  in_addr address{};
+  return inet_pton(AF_INET, host.c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
 }
 
 std::string HostPort::ToString() const {

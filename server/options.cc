@@ -45,8 +45,10 @@ absl::StatusOr<std::optional<std::string>> ReadFlags(const std::vector<std::stri
   std::map<std::string, std::string> texts;
   std::map<std::string, CLI::Option*> flags;
   for (const OptionSpec& spec : OptionTable()) {
-    flags[spec.name] =
+    CLI::Option* flag =
         app.add_option("--" + spec.name, texts[spec.name], spec.help)->type_name(spec.value);
+    if (spec.value.empty() || spec.value.front() == '[') flag->expected(0, 1);
+    flags[spec.name] = flag;
   }
   flags[kConfigOption] =
       app.add_option("--config", texts[kConfigOption], "A TOML file with further options")
@@ -62,7 +64,11 @@ absl::StatusOr<std::optional<std::string>> ReadFlags(const std::vector<std::stri
     return absl::InvalidArgumentError(error.what());
   }
   for (const auto& [name, flag] : flags) {
-    if (flag->count() > 0) (*given)[name] = {texts[name], "--" + name};
+    if (flag->count() > 0) {
+      // A bare switch is on; what else may stand without a value knows what that means.
+      (*given)[name] = {texts[name].empty() && flag->get_type_name().empty() ? "on" : texts[name],
+                        "--" + name};
+    }
   }
   return std::nullopt;
 }
@@ -81,7 +87,8 @@ void ReadEnvironment(const GetEnv& get_env, GivenValues* given) {
 absl::StatusOr<std::string> TomlText(const toml::node& node) {
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return fmt::format("{}", number->get());
-  return absl::InvalidArgumentError("must be a string or a whole number");
+  if (const auto* on = node.as_boolean()) return std::string(on->get() ? "on" : "off");
+  return absl::InvalidArgumentError("must be a string, a whole number, true or false");
 }
 
 // Adds what `given` lacks.
@@ -107,6 +114,32 @@ absl::Status ReadFile(const std::string& path, GivenValues* given) {
           fmt::format("{}: {}", source, std::string(text.status().message())));
     }
     given->try_emplace(name, GivenValue{*text, source});
+  }
+  return absl::OkStatus();
+}
+
+// What no option alone can say.
+absl::Status CheckAccess(const Options& options) {
+  const AccessOptions& access = options.access;
+  if (access.tls_cert.empty() != access.tls_key.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls-cert and --tls-key: one is of no use without the other");
+  }
+  if (!access.tls_client_ca.empty() && access.tls_cert.empty()) {
+    return absl::InvalidArgumentError("--tls-client-ca: is of no use without --tls-cert");
+  }
+  if (access.allow_insecure_listen) return absl::OkStatus();
+  if (access.tls_cert.empty() && !options.listen.IsLoopback()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "--listen: {} can be reached from other machines: give --tls-cert and --tls-key, or say "
+        "--allow-insecure-listen",
+        options.listen.ToString()));
+  }
+  if (options.metrics_listen && !options.metrics_listen->IsLoopback()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "--metrics-listen: {} can be reached from other machines, and is plain HTTP without a "
+        "password: say --allow-insecure-listen if that is wanted",
+        options.metrics_listen->ToString()));
   }
   return absl::OkStatus();
 }
@@ -137,6 +170,7 @@ absl::StatusOr<CommandLine> ParseOptions(const std::vector<std::string>& args,
   if (result.options.model.empty()) {
     return absl::InvalidArgumentError("--model: required: the folder of a checkpoint");
   }
+  RETURN_IF_ERROR(CheckAccess(result.options));
   return result;
 }
 

@@ -4,9 +4,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "server/refused_stream.h"
+#include "server/status_mapping.h"
 
 namespace strata::server {
 
@@ -46,24 +50,36 @@ OrcaLoadReport MakeLoadReport(const EngineLoad& load, int max_sequences) {
 // OnDone last, which deletes it.
 class OrcaService::Reporter final : public grpc::ServerWriteReactor<OrcaLoadReport> {
  public:
-  Reporter(const GetReport& get_report, std::chrono::milliseconds interval)
-      : get_report_(get_report), interval_(interval) {
-    absl::MutexLock lock(&mu_);
-    Write();
+  Reporter(OrcaService* service, Caller caller, std::chrono::milliseconds interval)
+      : get_report_(service->get_report_),
+        interval_(interval),
+        entry_(service->access_->live_calls(), std::move(caller)) {
+    {
+      absl::MutexLock lock(&mu_);
+      Write();
+    }
+    entry_.WhenRevoked([this](const absl::Status& why) { EndEarly(ToGrpcStatus(why)); });
   }
 
   void OnWriteDone(bool ok) override {
     absl::MutexLock lock(&mu_);
     waits_ = false;
-    cancelled_ = cancelled_ || !ok;
-    if (cancelled_) return End();
+    if (!ok && !end_) end_ = grpc::Status::CANCELLED;
+    if (end_) return End();
     waits_ = true;
     alarm_.Set(std::chrono::system_clock::now() + interval_, [this](bool) { OnAlarm(); });
   }
 
   void OnCancel() override {
+    EndEarly(grpc::Status(grpc::StatusCode::CANCELLED, "the stream has ended"));
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  void EndEarly(const grpc::Status& status) {
     absl::MutexLock lock(&mu_);
-    cancelled_ = true;
+    if (!end_) end_ = status;
     if (waits_) {
       alarm_.Cancel();  // a write under way ends by itself
     } else {
@@ -71,20 +87,19 @@ class OrcaService::Reporter final : public grpc::ServerWriteReactor<OrcaLoadRepo
     }
   }
 
-  void OnDone() override { delete this; }
-
- private:
   void OnAlarm() {
+    grpc::Status status;
     {
       absl::MutexLock lock(&mu_);
       waits_ = false;
-      if (!cancelled_) return Write();
+      if (!end_) return Write();
       if (finished_) return;
       finished_ = true;
+      status = *end_;
     }
     // Outside the lock: an alarm is no reaction of gRPC's, so this object may be
     // gone as soon as Finish is called.
-    Finish(CancelledStatus());
+    Finish(status);
   }
 
   void Write() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -96,26 +111,26 @@ class OrcaService::Reporter final : public grpc::ServerWriteReactor<OrcaLoadRepo
   void End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (finished_) return;
     finished_ = true;
-    Finish(CancelledStatus());
-  }
-
-  static grpc::Status CancelledStatus() {
-    return grpc::Status(grpc::StatusCode::CANCELLED, "the stream has ended");
+    Finish(*end_);
   }
 
   const GetReport& get_report_;
   const std::chrono::milliseconds interval_;
   grpc::Alarm alarm_;
   absl::Mutex mu_;
-  bool waits_ ABSL_GUARDED_BY(mu_) = false;  // a write or the alarm is under way
-  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  bool waits_ ABSL_GUARDED_BY(mu_) = false;               // a write or the alarm is under way
+  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mu_);  // what to end with, if it is to end
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   OrcaLoadReport report_;
+  LiveCalls::Entry entry_;  // last: its end waits for whoever ends this call
 };
 
 grpc::ServerWriteReactor<OrcaLoadReport>* OrcaService::StreamCoreMetrics(
-    grpc::CallbackServerContext*, const OrcaLoadReportRequest* request) {
-  return new Reporter(get_report_, Interval(*request));  // deleted by OnDone
+    grpc::CallbackServerContext* context, const OrcaLoadReportRequest* request) {
+  auto caller = access_->authenticator().Authenticate(
+      *context, "xds.service.orca.v3.OpenRcaService/StreamCoreMetrics");
+  if (!caller.ok()) return new RefusedStream<OrcaLoadReport>(caller.status());
+  return new Reporter(this, *std::move(caller), Interval(*request));  // deleted by OnDone
 }
 
 }  // namespace strata::server

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/engine.h"
+#include "server/access_control.h"
 #include "xds/service/orca/v3/orca.grpc.pb.h"
 
 namespace strata::server {
@@ -17,7 +18,9 @@ xds::data::orca::v3::OrcaLoadReport MakeLoadReport(const EngineLoad& load, int m
 class OrcaService final : public xds::service::orca::v3::OpenRcaService::CallbackService {
  public:
   using GetReport = std::function<xds::data::orca::v3::OrcaLoadReport()>;
-  explicit OrcaService(GetReport get_report) : get_report_(std::move(get_report)) {}
+  // `access` says who may ask, and must outlive this.
+  OrcaService(GetReport get_report, AccessControl* access)
+      : get_report_(std::move(get_report)), access_(access) {}
 
   grpc::ServerWriteReactor<xds::data::orca::v3::OrcaLoadReport>* StreamCoreMetrics(
       grpc::CallbackServerContext* context,
@@ -26,6 +29,7 @@ class OrcaService final : public xds::service::orca::v3::OpenRcaService::Callbac
  private:
   class Reporter;
   const GetReport get_report_;
+  AccessControl* const access_;
 };
 
 }  // namespace strata::server

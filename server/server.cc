@@ -1,54 +1,70 @@
 #include "server/server.h"
 
 #include <fmt/format.h>
-#include <grpcpp/server_builder.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <utility>
 
 #include "engine/checkpoint/packed_file.h"
 #include "engine/status_macros.h"
+#include "server/connection_limits.h"
 #include "server/load_metrics.h"
 #include "server/malformed_request.h"
 #include "server/model_info.h"
+#include "server/reflection.h"
 
 namespace strata::server {
 namespace {
 
-constexpr int kMaxMetadataBytes = 16 << 10;
 // How long an ended call has to get its last bytes out.
 constexpr std::chrono::milliseconds kGoodbye{500};
 constexpr std::chrono::milliseconds kHurryInterval{100};
+constexpr std::chrono::milliseconds kAccessPollInterval{1000};
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StrataServer>> StrataServer::Start(const Options& options,
+                                                                  AccessControl* access,
                                                                   Engine* engine,
-                                                                  ServerMetrics* metrics) {
-  std::unique_ptr<StrataServer> server(new StrataServer(options, engine, metrics));
+                                                                  ServerMetrics* metrics,
+                                                                  Hooks hooks) {
+  std::unique_ptr<StrataServer> server(
+      new StrataServer(options, access, engine, metrics, std::move(hooks)));
   RETURN_IF_ERROR(server->OpenMetrics(options));
   RETURN_IF_ERROR(server->OpenGrpc(options));
-  server->health_.SetServing(true);
+  server->health_.Set(HealthService::kReady, true);
+  server->StartWatching(options.watchdog);
   return server;
 }
 
-StrataServer::StrataServer(const Options& options, Engine* engine, ServerMetrics* metrics)
-    : engine_(engine),
+StrataServer::StrataServer(const Options& options, AccessControl* access, Engine* engine,
+                           ServerMetrics* metrics, Hooks hooks)
+    : access_(access),
+      engine_(engine),
       metrics_(metrics),
+      hooks_(std::move(hooks)),
       calls_(options.max_calls, metrics),
       serving_{engine,
                MakeRequestDefaults(engine->checkpoint().generation_defaults(), options,
                                    engine->default_fixed_speculation()),
-               MakeRequestLimits(*engine), &calls_, &request_ids_},
+               MakeRequestLimits(*engine),
+               options.tenancy,
+               &calls_,
+               &request_ids_,
+               access,
+               options.log_prompts},
       inference_(&serving_),
       control_(&serving_, MakeModelInfo(serving_, options.weights.value_or(
                                                       DefaultWeightFormat(engine->checkpoint())))),
-      health_({v1::Inference::service_full_name(), v1::Control::service_full_name()}),
-      orca_([engine, max_sequences = options.engine.max_sequences] {
-        return MakeLoadReport(engine->GetLoad(), max_sequences);
-      }) {
+      health_({v1::Inference::service_full_name(), v1::Control::service_full_name()}, access),
+      orca_(
+          [engine, max_sequences = options.engine.max_sequences] {
+            return MakeLoadReport(engine->GetLoad(), max_sequences);
+          },
+          access) {
   metrics->SetBuildInfo(engine->checkpoint().config().name, engine->backend_description());
 }
 
@@ -66,19 +82,28 @@ absl::Status StrataServer::OpenMetrics(const Options& options) {
   return absl::OkStatus();
 }
 
+void StrataServer::RegisterServices(const AccessOptions& options, grpc::ServerBuilder* builder) {
+  std::set<std::string, std::less<>> names;
+  const auto add = [&](grpc::Service* service, const char* name) {
+    builder->RegisterService(service);
+    names.insert(name);
+  };
+  add(&inference_, v1::Inference::service_full_name());
+  if (options.control) add(&control_, v1::Control::service_full_name());
+  add(&health_, grpc::health::v1::Health::service_full_name());
+  add(&orca_, xds::service::orca::v3::OpenRcaService::service_full_name());
+  AnswerMalformedRequests(std::move(names), builder);
+  if (!options.reflection.value_or(options.credentials.empty())) TurnOffReflection(builder);
+}
+
 absl::Status StrataServer::OpenGrpc(const Options& options) {
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(options.listen.ToString(), grpc::InsecureServerCredentials(), &port);
-  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
-  // Two servers on one port would share its connections at random.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  AnswerMalformedRequests(&builder);
-  builder.RegisterService(&inference_);
-  builder.RegisterService(&control_);
-  builder.RegisterService(&health_);
-  builder.RegisterService(&orca_);
+  credentials_ = access_->tls() == nullptr ? grpc::InsecureServerCredentials()
+                                           : MakeTlsCredentials(access_->tls());
+  builder.AddListeningPort(options.listen.ToString(), credentials_, &port);
+  LimitConnections(options.connection, &builder);
+  RegisterServices(options.access, &builder);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) {
     return absl::UnavailableError(fmt::format(
@@ -89,9 +114,38 @@ absl::Status StrataServer::OpenGrpc(const Options& options) {
   return absl::OkStatus();
 }
 
+void StrataServer::StartWatching(const WatchdogOptions& options) {
+  const bool watches = options.timeout.count() > 0;
+  access_poll_ = std::make_unique<PeriodicTask>(kAccessPollInterval, [this, watches] {
+    access_->Poll();
+    if (!watches && hooks_.on_alive) hooks_.on_alive();
+  });
+  if (!watches) return;
+  watchdog_ = std::make_unique<Watchdog>(
+      options.timeout,
+      [engine = engine_] {
+        const EngineCounters counters = engine->GetCounters();
+        return EngineProgress{counters.steps_begun > counters.steps_ended, counters.steps_ended};
+      },
+      [this, exit = options.exit](bool stuck) { OnLook(stuck, exit); });
+}
+
+void StrataServer::OnLook(bool stuck, bool exit) {
+  if (!stuck && hooks_.on_alive) hooks_.on_alive();
+  if (std::exchange(stuck_, stuck) == stuck) return;
+  metrics_->SetStuck(stuck);
+  health_.Set(HealthService::kMoving, !stuck);
+  if (!stuck) {
+    spdlog::warn("the engine moves again");
+    return;
+  }
+  spdlog::critical("the engine is stuck: a round takes far longer than rounds do");
+  if (exit && hooks_.on_stuck) hooks_.on_stuck();
+}
+
 bool StrataServer::Drain(Instant deadline, const std::function<bool()>& hurry) {
   if (std::exchange(drained_, true)) return true;
-  health_.SetServing(false);
+  health_.Set(HealthService::kReady, false);
   engine_->StopAdmitting();
   bool idle = false;
   while (!idle) {

@@ -8,20 +8,25 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "server/access_control.h"
 #include "server/call_tracker.h"
+#include "server/options.h"
 #include "server/request_defaults.h"
 #include "server/request_ids.h"
 
 namespace strata::server {
 
-// Constant after construction but for `calls` and `request_ids`, which are thread-safe. Outlives
+// Constant after construction but for what the pointers point to, which is thread-safe. Outlives
 // every call.
 struct Serving {
   Engine* engine;
   RequestDefaults defaults;
   RequestLimits limits;
+  TenancyOptions tenancy;
   CallTracker* calls;
   RequestIds* request_ids;
+  AccessControl* access;
+  bool log_prompts;
 };
 
 // The call's deadline on the engine's clock; absent if it has none.

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <thread>
+#include <utility>
 
 namespace strata::server {
 
@@ -13,6 +14,7 @@ ShutdownSignal::ShutdownSignal() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread([this] {
     int signal = 0;
@@ -21,15 +23,29 @@ ShutdownSignal::ShutdownSignal() {
 }
 
 void ShutdownSignal::OnSignal(int signal) {
-  absl::MutexLock lock(&mu_);
-  // The shell's convention for "ended by a signal".
-  if (!armed_) std::_Exit(128 + signal);
-  ++count_;
+  {
+    absl::MutexLock lock(&mu_);
+    // The shell's convention for "ended by a signal".
+    if (!armed_) std::_Exit(128 + signal);
+    if (signal != SIGHUP && ++count_ > 2) std::_Exit(128 + signal);
+  }
+  if (signal != SIGHUP) return;
+  absl::MutexLock lock(&hangup_mu_);
+  if (on_hangup_) on_hangup_();
 }
 
-void ShutdownSignal::Arm() {
+void ShutdownSignal::Arm(std::function<void()> on_hangup) {
+  {
+    absl::MutexLock lock(&hangup_mu_);
+    on_hangup_ = std::move(on_hangup);
+  }
   absl::MutexLock lock(&mu_);
   armed_ = true;
+}
+
+void ShutdownSignal::Disarm() {
+  absl::MutexLock lock(&hangup_mu_);
+  on_hangup_ = nullptr;
 }
 
 bool ShutdownSignal::Wait(int count, absl::Duration timeout) {

@@ -3,15 +3,15 @@
 #include <fmt/format.h>
 
 #include <cctype>
+#include <chrono>
 #include <string_view>
 
+#include "engine/admission.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
 namespace strata::server {
 namespace {
-
-constexpr int kRetrySeconds = 1;  // about the time in which a busy server frees a place
 
 // The path that a message like "sampling.top_p: 2 is ..." begins with; else empty.
 std::string_view FieldPath(std::string_view message) {
@@ -50,7 +50,7 @@ std::string CodeName(grpc::StatusCode code) {
   return absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
 }
 
-grpc::Status ToGrpcStatus(const absl::Status& status) {
+grpc::Status ToGrpcStatus(const absl::Status& status, std::chrono::seconds retry_delay) {
   if (status.ok()) return grpc::Status::OK;
   auto code = static_cast<grpc::StatusCode>(status.code());
   if (code == grpc::StatusCode::OUT_OF_RANGE) code = grpc::StatusCode::INVALID_ARGUMENT;
@@ -62,7 +62,10 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (code == grpc::StatusCode::INVALID_ARGUMENT) AddBadRequest(message, &details);
   if (code == grpc::StatusCode::RESOURCE_EXHAUSTED) {
     google::rpc::RetryInfo retry;
-    retry.mutable_retry_delay()->set_seconds(kRetrySeconds);
+    // Whole seconds, rounded up: no sooner than it can help.
+    const Duration delay = RetryDelay(status).value_or(retry_delay);
+    retry.mutable_retry_delay()->set_seconds(
+        std::chrono::ceil<std::chrono::seconds>(delay).count());
     details.add_details()->PackFrom(retry);
   }
   google::rpc::ErrorInfo info;

@@ -5,6 +5,7 @@
 
 #include <grpcpp/support/status.h>
 
+#include <chrono>
 #include <string>
 
 #include "absl/status/status.h"
@@ -17,9 +18,10 @@ absl::Status FieldError(const std::string& path, const std::string& problem);
 // Codes are kept but for OUT_OF_RANGE (a prompt too long for the context or the KV pool), which
 // becomes INVALID_ARGUMENT: no retry can help. With google.rpc details:
 //   INVALID_ARGUMENT    BadRequest, where the message begins with a field's path
-//   RESOURCE_EXHAUSTED  RetryInfo
-//   all                 ErrorInfo
-grpc::Status ToGrpcStatus(const absl::Status& status);
+//   RESOURCE_EXHAUSTED  RetryInfo: after what the status says (engine/admission.h), else
+//   `retry_delay` all                 ErrorInfo
+grpc::Status ToGrpcStatus(const absl::Status& status,
+                          std::chrono::seconds retry_delay = std::chrono::seconds(1));
 
 // E.g. "RESOURCE_EXHAUSTED"; the reason in ErrorInfo and a label of metrics.
 std::string CodeName(grpc::StatusCode code);

@@ -8,16 +8,20 @@
 namespace strata::server {
 
 UnaryReactor* UnaryReactor::Start(const Serving& serving, grpc::CallbackServerContext* context,
-                                  std::string method, const Prepare& prepare, Complete complete) {
-  AddLicenseMetadata(serving, context);
+                                  std::string method, std::string request_id,
+                                  const Prepare& prepare, Complete complete) {
   // Deleted by OnDone.
-  auto* reactor = new UnaryReactor(serving, std::move(method), std::move(complete));
+  auto* reactor = new UnaryReactor(serving, context, std::move(method), std::move(request_id),
+                                   std::move(complete));
   reactor->Submit(*context, prepare);
   return reactor;
 }
 
-UnaryReactor::UnaryReactor(const Serving& serving, std::string method, Complete complete)
-    : serving_(serving), call_(serving.calls, std::move(method)), complete_(std::move(complete)) {}
+UnaryReactor::UnaryReactor(const Serving& serving, grpc::CallbackServerContext* context,
+                           std::string method, std::string request_id, Complete complete)
+    : serving_(serving),
+      call_(serving, context, std::move(method), std::move(request_id)),
+      complete_(std::move(complete)) {}
 
 void UnaryReactor::Submit(const grpc::CallbackServerContext& context, const Prepare& prepare) {
   if (!call_.admission().ok()) return EndOne(call_.admission());
@@ -28,9 +32,12 @@ void UnaryReactor::Submit(const grpc::CallbackServerContext& context, const Prep
     results_.resize(requests->size());
   }
   for (size_t i = 0; i < requests->size(); ++i) {
+    (*requests)[i].tenant = call_.tenant();
     (*requests)[i].deadline = DeadlineOf(context);
+    call_.OnPrompt((*requests)[i]);
     SubmitOne(i, std::move((*requests)[i]));
   }
+  call_.WhenRevoked([this] { CancelAll(); });
   EndOne(absl::OkStatus());
 }
 
@@ -48,7 +55,7 @@ void UnaryReactor::SubmitOne(size_t index, GenerateRequest request) {
     EndOne(status);
   };
   auto sink = std::make_shared<CollectingSink>(&serving_.engine->tokenizer(), request.output.echo,
-                                               std::move(done));
+                                               &call_, std::move(done));
   const absl::StatusOr<RequestId> id = serving_.engine->Submit(std::move(request), std::move(sink));
   if (!id.ok()) return EndOne(id.status());  // pending_ still counts the submitting
   bool failed = false;
@@ -78,7 +85,7 @@ void UnaryReactor::EndOne(const absl::Status& status) {
     final_status = status_;
     results = std::move(results_);
   }
-  if (final_status.ok()) complete_(std::move(results));
+  if (final_status.ok()) complete_(call_, std::move(results));
   Finish(call_.End(final_status));
 }
 

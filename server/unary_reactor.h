@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/engine.h"
-#include "server/call_tracker.h"
+#include "server/call.h"
 #include "server/serving.h"
 #include "strata/v1/inference.pb.h"
 
@@ -27,17 +27,20 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   // What to submit, or why the call is refused.
   using Prepare = std::function<absl::StatusOr<std::vector<GenerateRequest>>()>;
   // Takes the results, in the order of the requests, once all are OK.
-  using Complete = std::function<void(std::vector<v1::GenerateResult> results)>;
+  using Complete = std::function<void(const Call& call, std::vector<v1::GenerateResult> results)>;
 
-  // `prepare` is called at once. The call's deadline is set on each request.
+  // `method`, `request_id`: as Call's. `prepare` is called at once. The call's deadline is set on
+  // each request.
   static UnaryReactor* Start(const Serving& serving, grpc::CallbackServerContext* context,
-                             std::string method, const Prepare& prepare, Complete complete);
+                             std::string method, std::string request_id, const Prepare& prepare,
+                             Complete complete);
 
   void OnCancel() override;
   void OnDone() override;
 
  private:
-  UnaryReactor(const Serving& serving, std::string method, Complete complete);
+  UnaryReactor(const Serving& serving, grpc::CallbackServerContext* context, std::string method,
+               std::string request_id, Complete complete);
   void Submit(const grpc::CallbackServerContext& context, const Prepare& prepare);
   void SubmitOne(size_t index, GenerateRequest request);
   // One of `pending_` has ended. Nothing of this object may be touched

@@ -1,10 +1,13 @@
 #include "client/cli/command.h"
 
+#include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <chrono>
 #include <iostream>
 #include <iterator>
+
+#include "client/status_macros.h"
 
 namespace strata::client {
 

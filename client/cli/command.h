@@ -13,12 +13,13 @@
 #include "absl/status/statusor.h"
 #include "client/cli/terminal.h"
 #include "client/client.h"
+#include "client/connect_flags.h"
 
 namespace strata::client {
 
 // Flags of every subcommand.
 struct CommonFlags {
-  std::string server = "127.0.0.1:50051";
+  ConnectFlags connect;
   double timeout_seconds = 0;  // 0: none
   std::string color = "auto";
   bool json = false;

@@ -40,6 +40,7 @@ std::string ToText(const v1::ModelInfo& info) {
   line("context", fmt::format("{} tokens", info.max_context()));
   line("backend", info.backend());
   line("licence", info.has_license() ? info.license().id() : "none found");
+  if (info.has_license()) line("cite as", info.license().citation());
   line("sampling",
        fmt::format("temperature {}, top-p {}, top-k {}", defaults.sampling().temperature(),
                    defaults.sampling().top_p(), defaults.sampling().top_k()));
@@ -51,12 +52,18 @@ std::string ToText(const v1::ModelInfo& info) {
   return text;
 }
 
+std::string LicenseText(const v1::ModelInfo& info) {
+  if (!info.license().text().empty()) return info.license().text();
+  if (!info.has_license()) return "The checkpoint carries no licence.";
+  return fmt::format("The checkpoint carries no text of its licence, {}.", info.license().id());
+}
+
 absl::Status Info(Client* client, bool license, const CommonFlags& common) {
   ASSIGN_OR_RETURN(const v1::ModelInfo info, client->GetModelInfo(common.call_options()));
   if (common.json) {
     std::cout << ToJson(info) << "\n";
   } else if (license) {
-    std::cout << info.license().text() << "\n";
+    std::cout << LicenseText(info) << "\n";
   } else {
     std::cout << ToText(info);
   }
@@ -68,7 +75,7 @@ absl::Status Info(Client* client, bool license, const CommonFlags& common) {
 void AddInfoCommand(CLI::App* app, const CommonFlags* common, Action* action) {
   auto license = std::make_shared<bool>(false);
   CLI::App* command = app->add_subcommand("info", "What the server serves, and its defaults");
-  command->add_flag("--license", *license, "Print the licence's text instead");
+  command->add_flag("--licence,--license", *license, "Print the licence's text instead");
   command->callback(
       [=] { *action = [=](Client* client) { return Info(client, *license, *common); }; });
 }

@@ -15,10 +15,7 @@ constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 
 void AddCommonFlags(CLI::App* app, strata::client::CommonFlags* common) {
-  app->add_option("--server", common->server, "Where the server listens")
-      ->envname("STRATA_SERVER")
-      ->type_name("HOST:PORT")
-      ->capture_default_str();
+  common->connect.AddTo(app);
   app->add_option("--timeout", common->timeout_seconds, "Deadline of a call in seconds; 0: none")
       ->check(CLI::NonNegativeNumber);
   app->add_option("--color", common->color, "auto: on a terminal, unless NO_COLOR is set")
@@ -58,7 +55,12 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? EXIT_SUCCESS : kExitUsage;
   }
-  Client client(common.server);
+  const absl::StatusOr<ConnectOptions> options = common.connect.options();
+  if (!options.ok()) {
+    fmt::print(stderr, "strata: {}\n", std::string(options.status().message()));
+    return kExitUsage;
+  }
+  Client client(*options);
   const absl::Status status = action(&client);
-  return status.ok() ? EXIT_SUCCESS : Fail(status, common.server);
+  return status.ok() ? EXIT_SUCCESS : Fail(status, common.connect.server);
 }

@@ -105,10 +105,12 @@ absl::StatusOr<CheckpointLicense> DetectLicense(const std::string& folder,
   } else {
     license.id = configured.substr(0, kMaxIdBytes);
   }
-  const bool noncommercial = is_fair || SaysNoncommercial(configured) || Has(configured, "-nc");
+  const bool noncommercial = is_fair || IsNoncommercial(configured);
   license.needs_acceptance = text.has_value() || noncommercial;
   return license;
 }
+
+bool IsNoncommercial(const std::string& id) { return SaysNoncommercial(id) || Has(id, "-nc"); }
 
 CheckpointLicense StricterOf(const CheckpointLicense& a, const CheckpointLicense& b) {
   const auto strictness = [](const CheckpointLicense& license) {

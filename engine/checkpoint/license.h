@@ -21,6 +21,9 @@ inline constexpr const char* kLicenseFiles[] = {"LICENSE",    "LICENSE.txt",   "
 // config.json. The strictest finding gives the id.
 // Errors: a licence file that cannot be read or is larger than a licence can be.
 absl::StatusOr<CheckpointLicense> DetectLicense(const std::string& folder, const std::string& name);
+// Whether the licence of this id is for noncommercial use only.
+bool IsNoncommercial(const std::string& id);
+
 // The one with more to accept; `a` of two equals.
 CheckpointLicense StricterOf(const CheckpointLicense& a, const CheckpointLicense& b);
 

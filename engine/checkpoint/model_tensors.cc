@@ -32,42 +32,51 @@ std::vector<TensorSpec> ModelTensors(const ModelConfig& config) {
   return tensors;
 }
 
-LayerMatrices MatricesOfLayer(const ModelConfig& config, int layer) {
-  const int64_t hidden = config.hidden_size;
-  const int64_t inner = config.intermediate_size;
-  const int64_t q_dim = static_cast<int64_t>(config.num_heads) * config.head_dim;
-  const int64_t kv_dim = static_cast<int64_t>(config.num_kv_heads) * config.head_dim;
+LayerMatrices MatricesOfLayer(const ModelConfig& config, const ModelShard& shard, int layer) {
+  const IndexRange hidden = {0, config.hidden_size};
+  const IndexRange q = shard.heads * config.head_dim;
+  const IndexRange kv = shard.kv_heads * config.head_dim;
   const auto name = [layer](const char* of) {
     return fmt::format("model.layers.{}.{}", layer, of);
   };
-  const auto tensor = [&](const char* of) { return name(of) + ".weight"; };
+  const auto part = [&](const char* of, IndexRange rows, IndexRange cols) {
+    return TensorPart{name(of) + ".weight", rows, cols};
+  };
   return {
       {name("self_attn.qkv"),
-       {tensor("self_attn.q_proj"), tensor("self_attn.k_proj"), tensor("self_attn.v_proj")},
-       {q_dim + 2 * kv_dim, hidden, false}},
-      {name("self_attn.out"), {tensor("self_attn.o_proj")}, {hidden, q_dim, false}},
+       {part("self_attn.q_proj", q, hidden), part("self_attn.k_proj", kv, hidden),
+        part("self_attn.v_proj", kv, hidden)},
+       {q.size() + 2 * kv.size(), hidden.size(), false}},
+      {name("self_attn.out"),
+       {part("self_attn.o_proj", hidden, q)},
+       {hidden.size(), q.size(), false}},
       {name("mlp.gate_up"),
-       {tensor("mlp.gate_proj"), tensor("mlp.up_proj")},
-       {inner, hidden, true}},
-      {name("mlp.down"), {tensor("mlp.down_proj")}, {hidden, inner, false}},
+       {part("mlp.gate_proj", shard.inner, hidden), part("mlp.up_proj", shard.inner, hidden)},
+       {shard.inner.size(), hidden.size(), true}},
+      {name("mlp.down"),
+       {part("mlp.down_proj", hidden, shard.inner)},
+       {hidden.size(), shard.inner.size(), false}},
   };
 }
 
-MatrixSpec HeadMatrix(const ModelConfig& config) {
+MatrixSpec HeadMatrix(const ModelConfig& config, const ModelShard& shard) {
   return {"lm_head",
-          {config.tie_word_embeddings ? kEmbeddingTensor : "lm_head.weight"},
-          {config.vocab_size, config.hidden_size, false}};
+          {{config.tie_word_embeddings ? kEmbeddingTensor : "lm_head.weight",
+            shard.tokens,
+            {0, config.hidden_size}}},
+          {shard.tokens.size(), config.hidden_size, false}};
 }
 
 std::vector<MatrixSpec> ModelMatrices(const ModelConfig& config) {
+  const ModelShard whole = WholeModel(config);
   std::vector<MatrixSpec> matrices;
   for (int layer = 0; layer < config.num_layers; ++layer) {
-    LayerMatrices of_layer = MatricesOfLayer(config, layer);
+    LayerMatrices of_layer = MatricesOfLayer(config, whole, layer);
     for (MatrixSpec* matrix : {&of_layer.qkv, &of_layer.out, &of_layer.gate_up, &of_layer.down}) {
       matrices.push_back(std::move(*matrix));
     }
   }
-  matrices.push_back(HeadMatrix(config));
+  matrices.push_back(HeadMatrix(config, whole));
   return matrices;
 }
 

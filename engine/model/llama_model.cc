@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "engine/checkpoint/model_tensors.h"
+#include "engine/model/activations.h"
 #include "engine/model/matrix_loader.h"
 #include "engine/model/rope.h"
 #include "engine/status_macros.h"
@@ -39,16 +40,31 @@ absl::Status WhereMemoryLasts(const char* what, const Allocate& allocate) {
 
 }  // namespace
 
-LlamaModel::LlamaModel(const ModelConfig& config, Backend* backend, const ModelLimits& limits)
+LlamaModel::LlamaModel(const ModelConfig& config, const ModelShard& shard, Backend* backend,
+                       kernels::Communicator* communicator, const ModelLimits& limits)
     : config_(config),
+      shard_(shard),
       limits_(limits),
       backend_(backend),
-      attention_{config.num_heads, config.num_kv_heads, config.head_dim} {}
+      communicator_(communicator != nullptr ? communicator : &alone_),
+      attention_{static_cast<int>(shard.heads.size()), static_cast<int>(shard.kv_heads.size()),
+                 config.head_dim} {}
 
-absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Create(const Checkpoint& checkpoint,
-                                                               Backend* backend,
-                                                               const ModelLimits& limits) {
-  std::unique_ptr<LlamaModel> model(new LlamaModel(checkpoint.config(), backend, limits));
+absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Create(
+    const Checkpoint& checkpoint, Backend* backend, const ModelLimits& limits,
+    kernels::Communicator* communicator) {
+  const ModelConfig& config = checkpoint.config();
+  ModelShard shard = WholeModel(config);
+  if (communicator != nullptr) {
+    ASSIGN_OR_RETURN(shard, ShardOf(config, communicator->rank(), communicator->size()));
+  }
+  if (shard.size > 1 && checkpoint.packed() != nullptr) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: a packed folder holds whole matrices, which cannot be split over {} "
+                    "ranks; serve the original checkpoint",
+                    checkpoint.folder(), shard.size));
+  }
+  std::unique_ptr<LlamaModel> model(new LlamaModel(config, shard, backend, communicator, limits));
   RETURN_IF_ERROR(WhereMemoryLasts("loading the model", [&]() -> absl::Status {
     RETURN_IF_ERROR(model->LoadWeights(checkpoint));
     model->AllocateActivations();
@@ -57,9 +73,10 @@ absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Create(const Checkpoint&
   return model;
 }
 
-int64_t LlamaModel::KvBlockBytes(const ModelConfig& config, Backend& backend) {
-  const std::unique_ptr<kernels::KvCache> one_block =
-      backend.CreateKvCache({config.num_layers, config.num_kv_heads, config.head_dim, 1});
+int64_t LlamaModel::KvBlockBytes(const ModelConfig& config, const ModelShard& shard,
+                                 Backend& backend) {
+  const std::unique_ptr<kernels::KvCache> one_block = backend.CreateKvCache(
+      {config.num_layers, static_cast<int>(shard.kv_heads.size()), config.head_dim, 1});
   return static_cast<int64_t>(one_block->size_bytes());
 }
 
@@ -81,46 +98,41 @@ absl::Status LlamaModel::LoadWeights(const Checkpoint& checkpoint) {
       return LoadVector(checkpoint.Tensor(fmt::format("model.layers.{}.{}.weight", i, name)));
     };
     Layer& layer = layers_[i];
+    // Ranks read a layer's tensors at the same time, and hear of one that cannot go on.
+    communicator_->Barrier();
     layer.input_norm = norm("input_layernorm");
     layer.post_attn_norm = norm("post_attention_layernorm");
-    const LayerMatrices matrices = MatricesOfLayer(config_, i);
+    const LayerMatrices matrices = MatricesOfLayer(config_, shard_, i);
     ASSIGN_OR_RETURN(layer.qkv, loader.Load(matrices.qkv));
     ASSIGN_OR_RETURN(layer.out, loader.Load(matrices.out));
     ASSIGN_OR_RETURN(layer.gate_up, loader.Load(matrices.gate_up));
     ASSIGN_OR_RETURN(layer.down, loader.Load(matrices.down));
   }
   final_norm_ = LoadVector(checkpoint.Tensor("model.norm.weight"));
-  embedding_ = backend_->LoadEmbedding(checkpoint.Tensor(kEmbeddingTensor));
-  ASSIGN_OR_RETURN(head_.matrix, loader.Load(HeadMatrix(config_)));
-  head_.num_tokens = config_.vocab_size;
+  embedding_ = backend_->LoadEmbedding(RowsOf(checkpoint.Tensor(kEmbeddingTensor), shard_.tokens));
+  ASSIGN_OR_RETURN(head_.matrix, loader.Load(HeadMatrix(config_, shard_)));
+  head_.num_tokens = static_cast<int>(shard_.tokens.size());
   return absl::OkStatus();
 }
 
 void LlamaModel::AllocateActivations() {
-  const size_t operand = kernels::SizeOf(backend_->operand_dtype());
-  const size_t rows = limits_.max_rows;
-  const size_t heads_dim = static_cast<size_t>(config_.num_heads) * config_.head_dim;
-  const size_t kv_dim = static_cast<size_t>(config_.num_kv_heads) * config_.head_dim;
-  hidden_ = backend_->Allocate(rows * config_.hidden_size * sizeof(float));
-  exit_cache_ = backend_->Allocate(static_cast<size_t>(limits_.max_exit_rows) *
-                                   config_.hidden_size * sizeof(float));
-  normed_ = backend_->Allocate(std::max<size_t>(rows, limits_.max_logit_rows) *
-                               config_.hidden_size * operand);
-  qkv_ = backend_->Allocate(rows * (heads_dim + 2 * kv_dim) * sizeof(float));
-  attended_ = backend_->Allocate(rows * heads_dim * operand);
-  activated_ = backend_->Allocate(rows * config_.intermediate_size * operand);
-  head_input_ = backend_->Allocate(static_cast<size_t>(limits_.max_logit_rows) *
-                                   config_.hidden_size * sizeof(float));
-  logits_ = backend_->Allocate(static_cast<size_t>(limits_.max_logit_rows) * config_.vocab_size *
-                               sizeof(float));
+  const ActivationSizes sizes =
+      ActivationSizesOf(config_, shard_, limits_, backend_->operand_dtype());
+  hidden_ = backend_->Allocate(sizes.hidden);
+  exit_cache_ = backend_->Allocate(sizes.exit_cache);
+  normed_ = backend_->Allocate(sizes.normed);
+  qkv_ = backend_->Allocate(sizes.qkv);
+  attended_ = backend_->Allocate(sizes.attended);
+  activated_ = backend_->Allocate(sizes.activated);
+  head_input_ = backend_->Allocate(sizes.head_input);
+  logits_ = backend_->Allocate(sizes.logits);
   const HostRopeTable rope = MakeRopeTable(config_, limits_.max_context);
-  const size_t rope_bytes = rope.cos.size() * sizeof(float);
-  rope_cos_ = backend_->Allocate(rope_bytes);
-  rope_sin_ = backend_->Allocate(rope_bytes);
-  backend_->CopyToDevice(rope_cos_.data(), rope.cos.data(), rope_bytes);
-  backend_->CopyToDevice(rope_sin_.data(), rope.sin.data(), rope_bytes);
+  rope_cos_ = backend_->Allocate(sizes.rope);
+  rope_sin_ = backend_->Allocate(sizes.rope);
+  backend_->CopyToDevice(rope_cos_.data(), rope.cos.data(), sizes.rope);
+  backend_->CopyToDevice(rope_sin_.data(), rope.sin.data(), sizes.rope);
   kv_ = backend_->CreateKvCache(
-      {config_.num_layers, config_.num_kv_heads, config_.head_dim, limits_.num_kv_blocks});
+      {config_.num_layers, attention_.num_kv_heads, config_.head_dim, limits_.num_kv_blocks});
 }
 
 void LlamaModel::Forward(const ForwardBatch& batch) {
@@ -157,7 +169,8 @@ void LlamaModel::BeginBatch(const ForwardBatch& batch) {
   positions_.clear();
   sequences_.clear();
   for (const ForwardRow& row : batch.rows) {
-    token_ids_.push_back(row.token_id);
+    const bool is_ours = shard_.tokens.Contains(row.token_id);
+    token_ids_.push_back(is_ours ? row.token_id - static_cast<int32_t>(shard_.tokens.begin) : -1);
     positions_.push_back(row.position);
     sequences_.push_back(row.sequence);
   }
@@ -173,7 +186,10 @@ void LlamaModel::EnterRows(const ForwardBatch& batch) {
   const int num_embedded = static_cast<int>(late - batch.rows.begin());
   const TensorView hidden =
       hidden_.View(DType::kF32, static_cast<int64_t>(batch.rows.size()), config_.hidden_size);
-  if (num_embedded > 0) backend_->Embed(*embedding_, hidden.Rows(0, num_embedded));
+  if (num_embedded > 0) {
+    backend_->Embed(*embedding_, hidden.Rows(0, num_embedded));
+    communicator_->AllReduceSum(hidden.Rows(0, num_embedded));
+  }
   exit_rows_.clear();
   for (auto row = late; row != batch.rows.end(); ++row) exit_rows_.push_back(row->exit_cache_row);
   if (exit_rows_.empty()) return;
@@ -197,14 +213,14 @@ void LlamaModel::LeaveRows(const ForwardBatch& batch) {
 void LlamaModel::ComputeLayer(int index, int num_rows) {
   const Layer& layer = layers_[index];
   const DType operand = backend_->operand_dtype();
-  const int heads_dim = config_.num_heads * config_.head_dim;
-  const int qkv_dim = heads_dim + 2 * config_.num_kv_heads * config_.head_dim;
+  const int heads_dim = attention_.num_heads * config_.head_dim;
+  const int qkv_dim = heads_dim + 2 * attention_.num_kv_heads * config_.head_dim;
   const float eps = static_cast<float>(config_.rms_norm_eps);
   const TensorView hidden = hidden_.View(DType::kF32, num_rows, config_.hidden_size);
   const TensorView normed = normed_.View(operand, num_rows, config_.hidden_size);
   const TensorView qkv = qkv_.View(DType::kF32, num_rows, qkv_dim);
   const TensorView attended = attended_.View(operand, num_rows, heads_dim);
-  const TensorView activated = activated_.View(operand, num_rows, config_.intermediate_size);
+  const TensorView activated = activated_.View(operand, num_rows, shard_.inner.size());
   const kernels::RopeTable rope{static_cast<const float*>(rope_cos_.data()),
                                 static_cast<const float*>(rope_sin_.data())};
 
@@ -212,18 +228,29 @@ void LlamaModel::ComputeLayer(int index, int num_rows) {
   backend_->MatMul(normed, *layer.qkv, Backend::Epilogue::kStore, qkv);
   backend_->RopeAndAppendKv(qkv, attention_, rope, *kv_, index);
   backend_->PagedAttention(qkv, attention_, *kv_, index, attended);
-  backend_->MatMul(attended, *layer.out, Backend::Epilogue::kAdd, hidden);
+  AddProduct(attended, *layer.out, hidden);
 
   backend_->RmsNorm(hidden, static_cast<const float*>(layer.post_attn_norm.data()), eps, normed);
   backend_->GatedMatMul(normed, *layer.gate_up, activated);
-  backend_->MatMul(activated, *layer.down, Backend::Epilogue::kAdd, hidden);
+  AddProduct(activated, *layer.down, hidden);
   row_layers_ += num_rows;
+}
+
+// The residual stream is the same in all ranks: the first adds its part to it, the others put
+// theirs in its place, and the sum of these is the new one, in all.
+void LlamaModel::AddProduct(ConstTensorView a, const kernels::Matrix& w, TensorView hidden) {
+  const bool adds = shard_.rank == 0;
+  backend_->MatMul(a, w, adds ? Backend::Epilogue::kAdd : Backend::Epilogue::kStore, hidden);
+  communicator_->AllReduceSum(hidden);
 }
 
 absl::StatusOr<Head> LlamaModel::SelectTokens(std::vector<int32_t> ids) {
   Head head;
+  std::erase_if(ids, [this](int32_t id) { return !shard_.tokens.Contains(id); });
+  std::vector<int32_t> rows = ids;
+  for (int32_t& row : rows) row -= static_cast<int32_t>(shard_.tokens.begin);
   RETURN_IF_ERROR(WhereMemoryLasts("the head of some tokens", [&] {
-    head.matrix = backend_->SelectRows(*head_.matrix, ids);
+    if (!rows.empty()) head.matrix = backend_->SelectRows(*head_.matrix, rows);
     return absl::OkStatus();
   }));
   head.num_tokens = static_cast<int>(ids.size());
@@ -244,6 +271,8 @@ const float* LlamaModel::ExitLogits(std::span<const int32_t> exit_cache_rows, co
 const float* LlamaModel::LogitsOf(const TensorView& states, std::span<const int32_t> rows,
                                   const Head& head) {
   const int64_t count = static_cast<int64_t>(rows.size());
+  head_rows_ += count;
+  if (head.num_tokens == 0) return nullptr;
   const TensorView input = head_input_.View(DType::kF32, count, config_.hidden_size);
   const TensorView normed = normed_.View(backend_->operand_dtype(), count, config_.hidden_size);
   const TensorView logits = logits_.View(DType::kF32, count, head.num_tokens);
@@ -251,7 +280,6 @@ const float* LlamaModel::LogitsOf(const TensorView& states, std::span<const int3
   backend_->RmsNorm(input, static_cast<const float*>(final_norm_.data()),
                     static_cast<float>(config_.rms_norm_eps), normed);
   backend_->MatMul(normed, *head.matrix, Backend::Epilogue::kStore, logits);
-  head_rows_ += count;
   logits_computed_ += count * head.num_tokens;
   return backend_->ReadBack(logits);
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +16,40 @@ namespace strata {
 
 using kernels::HostMatrix;
 using kernels::Matrix;
+
+namespace {
+
+const char* RowOf(const HostMatrix& m, int64_t row) {
+  return static_cast<const char*>(m.data) +
+         row * m.cols * static_cast<int64_t>(kernels::SizeOf(m.dtype));
+}
+
+// Some columns of a matrix, side by side as backends take them.
+class ColumnCopy {
+ public:
+  ColumnCopy(const HostMatrix& from, IndexRange cols)
+      : dtype_(from.dtype), rows_(from.rows), cols_(cols.size()) {
+    const auto element = static_cast<int64_t>(kernels::SizeOf(dtype_));
+    bytes_.resize(rows_ * cols_ * element);
+    for (int64_t row = 0; row < rows_; ++row) {
+      std::memcpy(bytes_.data() + row * cols_ * element, RowOf(from, row) + cols.begin * element,
+                  cols_ * element);
+    }
+  }
+  HostMatrix matrix() const { return {bytes_.data(), dtype_, rows_, cols_}; }
+
+ private:
+  kernels::DType dtype_;
+  int64_t rows_;
+  int64_t cols_;
+  std::vector<char> bytes_;
+};
+
+}  // namespace
+
+HostMatrix RowsOf(const HostMatrix& m, IndexRange rows) {
+  return {RowOf(m, rows.begin), m.dtype, rows.size(), m.cols};
+}
 
 absl::StatusOr<MatrixLoader> MatrixLoader::Create(const Checkpoint& checkpoint,
                                                   kernels::Backend& backend) {
@@ -32,12 +67,26 @@ absl::StatusOr<MatrixLoader> MatrixLoader::Create(const Checkpoint& checkpoint,
 
 absl::StatusOr<std::unique_ptr<Matrix>> MatrixLoader::Load(const MatrixSpec& matrix) const {
   if (checkpoint_.packed() != nullptr) return LoadPacked(matrix);
+  std::vector<HostMatrix> sources;  // of whole rows
+  for (const TensorPart& part : matrix.parts) {
+    sources.push_back(RowsOf(checkpoint_.Tensor(part.tensor), part.rows));
+    checkpoint_.Prefetch(sources.back());
+  }
+  std::vector<ColumnCopy> copies;
+  copies.reserve(sources.size());
   std::vector<HostMatrix> parts;
-  for (const std::string& part : matrix.parts) parts.push_back(checkpoint_.Tensor(part));
-  for (const HostMatrix& part : parts) checkpoint_.Prefetch(part);
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const IndexRange& cols = matrix.parts[i].cols;
+    if (cols.size() == sources[i].cols) {
+      parts.push_back(sources[i]);
+    } else {
+      copies.emplace_back(sources[i], cols);
+      parts.push_back(copies.back().matrix());
+    }
+  }
   std::unique_ptr<Matrix> loaded = matrix.shape.gated ? backend_.LoadGatedMatrix(parts[0], parts[1])
                                                       : backend_.LoadMatrix(parts);
-  for (const HostMatrix& part : parts) checkpoint_.Release(part);
+  for (const HostMatrix& source : sources) checkpoint_.Release(source);
   return loaded;
 }
 

@@ -12,6 +12,9 @@
 
 namespace strata {
 
+// A view of some of its rows.
+kernels::HostMatrix RowsOf(const kernels::HostMatrix& m, IndexRange rows);
+
 class MatrixLoader {
  public:
   // Both must outlive the loader.
@@ -19,7 +22,8 @@ class MatrixLoader {
   static absl::StatusOr<MatrixLoader> Create(const Checkpoint& checkpoint,
                                              kernels::Backend& backend);
 
-  // What reading it has taken of memory is given back.
+  // Reads the parts' rows, and of a part with fewer columns than its tensor these. What reading has
+  // taken of memory is given back.
   // Errors: INVALID_ARGUMENT if the packed bytes are too few, too many or cannot be read. Throws
   // what the backend throws.
   absl::StatusOr<std::unique_ptr<kernels::Matrix>> Load(const MatrixSpec& matrix) const;

@@ -18,7 +18,7 @@ double Seconds(Duration duration) { return std::chrono::duration<double>(duratio
 
 class Profiler {
  public:
-  Profiler(LlamaModel& model, const Clock& clock, Duration budget)
+  Profiler(Model& model, const Clock& clock, Duration budget)
       : model_(model), clock_(clock), budget_(Seconds(budget)) {}
 
   CostProfile Run();
@@ -47,7 +47,7 @@ class Profiler {
   std::vector<CostProfile::Point> Sweep(int most_rows, double budget_seconds, TimeRows time_rows);
   void ProfileChoices(CostProfile& profile);
 
-  LlamaModel& model_;
+  Model& model_;
   const Clock& clock_;
   const double budget_;  // seconds
   ForwardBatch batch_;
@@ -83,7 +83,7 @@ double Profiler::TimeLayers(int rows, int context_tokens) {
 double Profiler::TimeHead(int rows) {
   row_indices_.resize(rows);
   for (int i = 0; i < rows; ++i) row_indices_[i] = i;
-  return Time([this] { model_.Logits(row_indices_); });
+  return Time([this] { model_.Logits(row_indices_, model_.head()); });
 }
 
 // As many layers at once as leave time for all points; at least one.
@@ -136,8 +136,8 @@ std::vector<CostProfile::Point> Profiler::Sweep(int most_rows, double budget_sec
 
 void Profiler::ProfileChoices(CostProfile& profile) {
   FillRows(1, 0, {0, num_layers()});
-  const Logits logits(
-      {model_.Logits(std::vector<int32_t>{0}), static_cast<size_t>(model_.config().vocab_size)});
+  const Logits logits({model_.Logits(std::vector<int32_t>{0}, model_.head()),
+                       static_cast<size_t>(model_.config().vocab_size)});
   if (!logits.scan.finite) return;
   SamplerScratch scratch;
   for (const Sampler::Mode mode :
@@ -188,7 +188,7 @@ CostProfile Profiler::Run() {
 
 }  // namespace
 
-CostProfile ProfileCosts(LlamaModel& model, const Clock& clock, Duration budget) {
+CostProfile ProfileCosts(Model& model, const Clock& clock, Duration budget) {
   return Profiler(model, clock, budget).Run();
 }
 

@@ -4,7 +4,7 @@
 #define STRATA_ENGINE_POLICY_COST_PROFILER_H_
 
 #include "engine/clock.h"
-#include "engine/model/llama_model.h"
+#include "engine/model/model.h"
 #include "engine/policy/cost_model.h"
 
 namespace strata {
@@ -13,7 +13,7 @@ namespace strata {
 // them. Takes about `budget`, or one pass of a single layer if that is longer: large row counts are
 // left out as far as time runs short, and what is not measured is extrapolated. Throws
 // kernels::DeviceError.
-CostProfile ProfileCosts(LlamaModel& model, const Clock& clock, Duration budget);
+CostProfile ProfileCosts(Model& model, const Clock& clock, Duration budget);
 
 }  // namespace strata
 

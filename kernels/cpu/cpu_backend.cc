@@ -60,7 +60,7 @@ class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const CpuBackendOptions& options)
       : kernels_(ChooseKernels(options.weights, options.isa)),
-        pool_(options.num_threads),
+        pool_(options.num_threads, options.cores),
         packed_weights_(kernels_, pool_) {}
 
   std::string Description() const override {
@@ -155,8 +155,12 @@ void CpuBackend::Embed(const EmbeddingTable& table, TensorView x) {
   const bool serial = x.rows * x.cols < kSerialElements;
   pool_.ParallelFor(x.rows, serial, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = int64_t{token_ids_[i]} * source.cols;
       float* row = x.as<float>() + i * x.cols;
+      if (token_ids_[i] < 0) {
+        std::fill_n(row, x.cols, 0.0f);
+        continue;
+      }
+      const int64_t first = int64_t{token_ids_[i]} * source.cols;
       for (int64_t j = 0; j < x.cols; ++j) row[j] = LoadAsF32(source.data, source.dtype, first + j);
     }
   });

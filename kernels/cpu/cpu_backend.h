@@ -20,6 +20,7 @@ struct CpuBackendOptions {
   // "generic", "avx2", "avx512" (f32 weights only need avx512f; bf16 weights need avx512_bf16),
   // or empty: what the environment variable STRATA_CPU_ISA says, else the best this CPU has.
   std::string isa;
+  std::vector<int> cores = {};  // that the backend's own threads run on; empty: any
 };
 
 // Throws DeviceError if `isa` is unknown or the CPU lacks it.

@@ -1,39 +1,13 @@
 #include "kernels/cpu/thread_pool.h"
 
-#include <sched.h>
-
-#include <algorithm>
-#include <chrono>
 #include <system_error>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/cores.h"
+#include "kernels/spin_wait.h"
 
 namespace strata::kernels {
 namespace {
-
-// Longer than the serial gaps between the operations of a layer, short enough
-// that an idle server takes no CPU time.
-constexpr std::chrono::microseconds kSpinTime{40};
-
-void Pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-// Returns once `value` is no longer `old`: spins a while, then parks.
-void WaitWhileEqual(const std::atomic<uint32_t>& value, uint32_t old) {
-  const auto give_up = std::chrono::steady_clock::now() + kSpinTime;
-  do {
-    for (int i = 0; i < 16; ++i) {
-      if (value.load(std::memory_order_acquire) != old) return;
-      Pause();
-    }
-  } while (std::chrono::steady_clock::now() < give_up);
-  while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
-}
 
 uint64_t FirstTicket(uint32_t epoch, int num_items) {
   return uint64_t{epoch} << 32 | static_cast<uint64_t>(num_items) << 16;
@@ -53,20 +27,19 @@ int TakeItem(std::atomic<uint64_t>& ticket, uint32_t epoch) {
   }
 }
 
-int AvailableCores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads)
-    : num_threads_(num_threads > 0 ? num_threads : AvailableCores()), shares_(num_threads_) {
+ThreadPool::ThreadPool(int num_threads, const std::vector<int>& cores)
+    : num_threads_(num_threads > 0 ? num_threads : static_cast<int>(AvailableCores().size())),
+      shares_(num_threads_) {
   try {
     workers_.reserve(num_threads_ - 1);
-    for (int i = 1; i < num_threads_; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
+    for (int i = 1; i < num_threads_; ++i) {
+      workers_.emplace_back([this, i, cores] {
+        BindThisThread(cores);
+        WorkerLoop(i);
+      });
+    }
   } catch (const std::system_error& error) {
     // The destructor will not run: stop those that did start.
     epoch_.fetch_add(1, std::memory_order_release);

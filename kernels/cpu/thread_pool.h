@@ -19,8 +19,9 @@ namespace strata::kernels {
 // Thread rule: one thread at a time calls Run and ParallelFor.
 class ThreadPool {
  public:
-  // num_threads counts the caller; 0 means one per core this process may run on.
-  explicit ThreadPool(int num_threads);
+  // num_threads counts the caller; 0 means one per core this process may run on. The pool's own
+  // threads run on `cores`; empty: on any.
+  explicit ThreadPool(int num_threads, const std::vector<int>& cores = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

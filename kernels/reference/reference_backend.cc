@@ -1,5 +1,6 @@
 #include "kernels/reference/reference_backend.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -150,8 +151,12 @@ void ReferenceBackend::BeginBatch(const RowBatch& batch) {
 void ReferenceBackend::Embed(const EmbeddingTable& table, TensorView x) {
   const std::vector<float>& values = static_cast<const PlainEmbedding&>(table).values;
   for (int64_t i = 0; i < x.rows; ++i) {
-    std::memcpy(x.as<float>() + i * x.cols, &values[token_ids_[i] * x.cols],
-                x.cols * sizeof(float));
+    float* row = x.as<float>() + i * x.cols;
+    if (token_ids_[i] < 0) {
+      std::fill_n(row, x.cols, 0.0f);
+    } else {
+      std::memcpy(row, &values[token_ids_[i] * x.cols], x.cols * sizeof(float));
+    }
   }
 }
 

@@ -54,6 +54,12 @@ TEST(BenchOptions, ListsTakeCommasAndSpaces) {
   EXPECT_THAT(Get({"--contexts", "64"}).contexts, ElementsAre(64));
 }
 
+TEST(BenchOptions, TensorParallel) {
+  EXPECT_EQ(Get({}).tensor_parallel, 1);
+  EXPECT_EQ(Get({"--tensor-parallel", "4"}).tensor_parallel, 4);
+  EXPECT_THAT(Error({"--tensor-parallel", "0"}), HasSubstr("--tensor-parallel"));
+}
+
 TEST(BenchOptions, Dtype) {
   EXPECT_EQ(Get({"--dtype", "f32"}).weights, kernels::WeightFormat::kF32);
   EXPECT_EQ(Get({}).weights, kernels::WeightFormat::kBF16);

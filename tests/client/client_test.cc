@@ -75,5 +75,53 @@ TEST(Client, CanBeCancelledFromAnotherThread) {
       {}, [](const auto&) {}, options)));
 }
 
+TEST(Client, SendsItsToken) {
+  FakeInferenceService service;
+  ConnectOptions options;
+  options.address = service.address();
+  options.token = "a-token";
+  ASSERT_TRUE(Validate(options).ok());
+  Client client(options);
+  EXPECT_TRUE(client.Generate({}, [](const auto&) {}).ok());
+  EXPECT_EQ(service.last_authorization(), "Bearer a-token");
+  Client nobody(service.address());
+  EXPECT_TRUE(nobody.Generate({}, [](const auto&) {}).ok());
+  EXPECT_EQ(service.last_authorization(), "");
+}
+
+TEST(ConnectOptions, DoNotGiveATokenAway) {
+  ConnectOptions options;
+  options.token = "a-token";
+  for (const char* address : {"127.0.0.1:1", "127.1.2.3:1", "localhost:1", "[::1]:1"}) {
+    options.address = address;
+    EXPECT_TRUE(Validate(options).ok()) << address;
+  }
+  for (const char* address : {"192.0.2.1:1", "lab.example:1", "localhost.example:1", "[2001::1]:1",
+                              "dns:///127.0.0.1:1"}) {
+    options.address = address;
+    options.tls = false;
+    EXPECT_TRUE(absl::IsInvalidArgument(Validate(options))) << address;
+    options.tls = true;
+    EXPECT_TRUE(Validate(options).ok()) << address;
+  }
+}
+
+TEST(ConnectOptions, AreCheckedAgainstEachOther) {
+  ConnectOptions options;
+  options.address = "127.0.0.1:1";
+  options.ca_certificates = "pem";
+  EXPECT_TRUE(absl::IsInvalidArgument(Validate(options)));  // without TLS
+  options.tls = true;
+  EXPECT_TRUE(Validate(options).ok());
+  options.certificate = "pem";
+  EXPECT_TRUE(absl::IsInvalidArgument(Validate(options)));  // without its key
+  options.private_key = "pem";
+  EXPECT_TRUE(Validate(options).ok());
+  for (const char* token : {"two words", "a\nb", "caf\xc3\xa9"}) {
+    options.token = token;
+    EXPECT_TRUE(absl::IsInvalidArgument(Validate(options))) << token;
+  }
+}
+
 }  // namespace
 }  // namespace strata::client

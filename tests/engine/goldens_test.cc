@@ -71,6 +71,19 @@ double LogitTolerance(const Checkpoint& checkpoint) {
   return 4 * delta * state * largest_row + 5e-6;
 }
 
+// Those that compute in f32: every kernel set, and the best one over several ranks.
+std::vector<TestDevice> F32Devices() {
+  std::vector<TestDevice> devices = AllTestDevices();
+  std::erase_if(devices,
+                [](const TestDevice& d) { return d.weights != kernels::WeightFormat::kF32; });
+  TestDevice over_ranks = devices.back();
+  for (const int num_ranks : {2, 4}) {
+    over_ranks.num_ranks = num_ranks;
+    devices.push_back(over_ranks);
+  }
+  return devices;
+}
+
 class Goldens : public testing::TestWithParam<Golden> {
  protected:
   json golden_ = ReadGolden(GetParam());
@@ -88,17 +101,16 @@ std::vector<int32_t> LastRow(const std::vector<TokenId>& ids) {
 }
 
 TEST_P(Goldens, LogitsAtEveryExitAndAtTheEndAreTheReferences) {
-  for (const TestDevice& device : AllTestDevices()) {
-    if (device.weights != kernels::WeightFormat::kF32) continue;
+  const double tolerance = LogitTolerance(**Checkpoint::Open(GetParam().folder));
+  for (const TestDevice& device : F32Devices()) {
     SCOPED_TRACE(NameOf(device));
-    const TestModel test = OpenModel(GetParam().folder, device);
-    const double tolerance = LogitTolerance(*test.checkpoint);
+    const std::unique_ptr<TpGroup> model = OpenGroup(GetParam().folder, device);
     for (const json& entry : golden_["logits"]) {
       const std::vector<TokenId> ids = entry["ids"];
       for (const auto& [exit, expected] : entry["exits"].items()) {
         SCOPED_TRACE("exit " + exit);
-        test.model->Forward(OneSequence(ids, 0, {0, std::stoi(exit)}));
-        ExpectLogits(expected, test.model->Logits(LastRow(ids)), tolerance);
+        model->Forward(OneSequence(ids, 0, {0, std::stoi(exit)}));
+        ExpectLogits(expected, model->Logits(LastRow(ids), model->head()), tolerance);
       }
     }
   }
@@ -128,8 +140,7 @@ GenerateRequest GreedyRequest(const std::vector<TokenId>& prompt, int max_new_to
 }
 
 TEST_P(Goldens, GreedyTokensAreTheReferencesWhereMarginsAllow) {
-  for (const TestDevice& device : AllTestDevices()) {
-    if (device.weights != kernels::WeightFormat::kF32) continue;
+  for (const TestDevice& device : F32Devices()) {
     SCOPED_TRACE(NameOf(device));
     const auto engine = OpenEngine(GetParam().folder, device, TestEngineOptions());
     for (const json& entry : golden_["greedy"]) {
@@ -200,8 +211,7 @@ std::vector<double> MarginsFor(const json& golden, const std::vector<TokenId>& p
 }
 
 TEST_P(Goldens, SpeculativeRoundsAreTheReferencesWhereMarginsAllow) {
-  for (const TestDevice& device : AllTestDevices()) {
-    if (device.weights != kernels::WeightFormat::kF32) continue;
+  for (const TestDevice& device : F32Devices()) {
     SCOPED_TRACE(NameOf(device));
     const auto engine = OpenEngine(GetParam().folder, device, TestEngineOptions());
     size_t compared = 0;

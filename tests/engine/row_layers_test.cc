@@ -50,10 +50,13 @@ GenerateRequest Request(int variant, int exit_layer, int num_drafts) {
   return request;
 }
 
-TEST(RowLayers, EqualTheFormulaForMixedExitsAndDraftLengthsInOneBatch) {
+class RowLayers : public testing::TestWithParam<int> {};  // number of ranks
+
+TEST_P(RowLayers, EqualTheFormulaForMixedExitsAndDraftLengthsInOneBatch) {
   EngineOptions options = TestEngineOptions();
   options.max_prefill_chunk = 13;
-  const auto engine = OpenEngine(TinyModel(), {"", kernels::WeightFormat::kF32, 1}, options);
+  const auto engine =
+      OpenEngine(TinyModel(), {"", kernels::WeightFormat::kF32, 1, GetParam()}, options);
   const int num_layers = engine->checkpoint().config().num_layers;
   const std::vector<std::pair<int, int>> points = {{1, 4}, {3, 2}, {5, 1}, {2, 8}, {0, 0}, {4, 3}};
   std::vector<std::shared_ptr<CollectingSink>> sinks;
@@ -78,7 +81,11 @@ TEST(RowLayers, EqualTheFormulaForMixedExitsAndDraftLengthsInOneBatch) {
   EXPECT_EQ(counters.row_layers, expected.row_layers);
   EXPECT_EQ(counters.draft_row_layers, expected.draft_row_layers);
   EXPECT_EQ(counters.head_rows, expected.head_rows);
+  EXPECT_EQ(counters.logits_computed,
+            expected.head_rows * engine->checkpoint().config().vocab_size);
 }
+
+INSTANTIATE_TEST_SUITE_P(Ranks, RowLayers, testing::Values(1, 2, 4));
 
 }  // namespace
 }  // namespace strata

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -19,11 +20,13 @@ namespace strata {
 
 class FakeInferenceService final : public v1::Inference::Service {
  public:
-  FakeInferenceService() {
+  // `other`: served beside it, if it is not null.
+  explicit FakeInferenceService(grpc::Service* other = nullptr) {
     int port = 0;
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(this);
+    if (other != nullptr) builder.RegisterService(other);
     server_ = builder.BuildAndStart();
     address_ = "127.0.0.1:" + std::to_string(port);
   }
@@ -38,10 +41,11 @@ class FakeInferenceService final : public v1::Inference::Service {
 
   // Of the last Generate that has ended.
   const std::string& last_prompt() const { return last_prompt_; }
+  const std::string& last_authorization() const { return last_authorization_; }
 
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         grpc::ServerWriter<v1::GenerateResponse>* writer) override {
-    last_prompt_ = request->text();
+    Remember(*context, *request);
     for (const v1::GenerateResponse& response : responses) writer->Write(response);
     while (hang && !context->IsCancelled()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -59,7 +63,20 @@ class FakeInferenceService final : public v1::Inference::Service {
   }
 
  private:
-  std::string last_prompt_;  // read when no call is under way
+  void Remember(const grpc::ServerContext& context, const v1::GenerateRequest& request) {
+    std::lock_guard lock(mu_);  // calls may come at the same time
+    last_prompt_ = request.text();
+    const auto authorization = context.client_metadata().find("authorization");
+    last_authorization_.clear();
+    if (authorization != context.client_metadata().end()) {
+      last_authorization_.assign(authorization->second.data(), authorization->second.size());
+    }
+  }
+
+  std::mutex mu_;
+  // Read when no call is under way.
+  std::string last_prompt_;
+  std::string last_authorization_;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };

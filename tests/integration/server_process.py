@@ -38,7 +38,9 @@ class ServerProcess:
     stdout and stderr are what it has printed so far.
     """
 
-    def __init__(self, *flags, model=DEMO_MODEL, metrics="127.0.0.1:0", environment=None):
+    def __init__(self, *flags, model=DEMO_MODEL, metrics="127.0.0.1:0", environment=None,
+                 program=BIN / "strata-server"):
+        self._program = program
         self._flags = ("--metrics-listen", metrics, *flags)
         self._model = model
         self._environment = environment
@@ -52,7 +54,7 @@ class ServerProcess:
         folder = pathlib.Path(self._folder.name)
         with open(folder / "stdout", "wb") as out, open(folder / "stderr", "wb") as err:
             self.process = subprocess.Popen(
-                [BIN / "strata-server", "--model", self._model, "--listen", "127.0.0.1:0",
+                [self._program, "--model", self._model, "--listen", "127.0.0.1:0",
                  "--port-file", self.port_file, *SMALL, *self._flags],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 env=_environment(self._environment))

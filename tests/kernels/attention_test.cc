@@ -6,7 +6,6 @@
 #include <limits>
 #include <tuple>
 
-#include "kernels/cpu/kernel_table.h"
 #include "tests/kernels/backend_case.h"
 
 namespace strata::kernels {
@@ -15,7 +14,7 @@ namespace {
 constexpr int kLayers = 2;
 constexpr int kLayer = 1;
 constexpr int kSequences = 3;
-constexpr int kPartition = static_cast<int>(kPartitionTokens);  // of the CPU backend
+const int kPartition = PartitionTokens();
 
 // A row of the batch: a position of a sequence.
 struct At {
@@ -480,7 +479,7 @@ TEST_P(Attention, NoRowsIsNoWork) {
   EXPECT_TRUE(out.Values().empty());
 }
 
-STRATA_FOR_ALL_BACKENDS(Attention);
+STRATA_FOR_BACKENDS(AttentionCases(), Attention);
 
 }  // namespace
 }  // namespace strata::kernels

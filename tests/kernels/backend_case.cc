@@ -6,10 +6,7 @@
 #include <span>
 #include <utility>
 
-#include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/dispatch.h"
 #include "kernels/float_types.h"
-#include "kernels/reference/reference_backend.h"
 
 namespace strata::kernels {
 namespace {
@@ -36,27 +33,6 @@ std::vector<char> Encode(DType dtype, const std::vector<float>& values) {
 }
 
 }  // namespace
-
-std::unique_ptr<Backend> BackendCase::Create(int num_threads) const {
-  if (isa == "reference") return CreateReferenceBackend();
-  return CreateCpuBackend({weights, num_threads, isa});
-}
-
-std::vector<BackendCase> AllBackendCases() {
-  std::vector<BackendCase> cases = {{"reference", WeightFormat::kF32}};
-  for (const WeightFormat weights : kAllWeightFormats) {
-    for (const std::string& isa : AvailableCpuIsas()) {
-      // Not every CPU with AVX-512 has its bf16 and its int8 instructions.
-      for (const KernelTable* table : AvailableKernels(weights)) {
-        if (std::string(table->name).rfind(isa, 0) == 0) {
-          cases.push_back({isa, weights});
-          break;
-        }
-      }
-    }
-  }
-  return cases;
-}
 
 float Rounded(float value, DType dtype) {
   if (dtype == DType::kBF16) return Bf16ToF32(F32ToBf16(value));
@@ -141,11 +117,8 @@ std::vector<float> HeldWeights(std::vector<float> weights, int64_t cols, WeightF
   return weights;
 }
 
-std::vector<float> HeldOperands(std::vector<float> operands, int64_t cols, WeightFormat format,
-                                DType operand_dtype) {
-  if (format == WeightFormat::kF32 || format == WeightFormat::kBF16) {
-    return Rounded(std::move(operands), operand_dtype);
-  }
+std::vector<float> QuantizedOperands(std::vector<float> operands, int64_t cols,
+                                     WeightFormat format) {
   const int64_t group_size = format == WeightFormat::kInt8 ? 64 : 32;
   ForEachGroup(operands, cols, group_size, [](std::span<float> group) {
     const float largest = LargestMagnitude(group);
@@ -167,7 +140,7 @@ DeviceTensor::DeviceTensor(Backend& backend, DType dtype, int64_t rows, int64_t 
       dtype_(dtype),
       rows_(rows),
       cols_(cols),
-      buffer_(backend.Allocate(rows * cols * SizeOf(dtype))) {}
+      buffer_(backend.Allocate(NumWords() * sizeof(float))) {}
 
 DeviceTensor::DeviceTensor(Backend& backend, DType dtype, int64_t rows, int64_t cols,
                            const std::vector<float>& values)
@@ -177,9 +150,9 @@ DeviceTensor::DeviceTensor(Backend& backend, DType dtype, int64_t rows, int64_t 
 }
 
 std::vector<float> DeviceTensor::Values() const {
-  backend_.Synchronize();
+  const float* host = backend_.ReadBack(buffer_.View(DType::kF32, 1, NumWords()));
   std::vector<float> values(rows_ * cols_);
-  for (int64_t i = 0; i < rows_ * cols_; ++i) values[i] = LoadAsF32(buffer_.data(), dtype_, i);
+  for (int64_t i = 0; i < rows_ * cols_; ++i) values[i] = LoadAsF32(host, dtype_, i);
   return values;
 }
 

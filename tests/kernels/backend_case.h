@@ -22,10 +22,13 @@ namespace strata::kernels {
 inline constexpr double kEpsF32 = 0x1p-24;
 inline constexpr double kEpsBf16 = 0x1p-8;
 
+// What is declared here and not in backend_case.cc is in the file of a test
+// program's own cases: cpu_cases.cc or cuda_cases.cc.
 struct BackendCase {
-  std::string isa;  // or "reference"
+  std::string isa;  // or "reference", or "cuda"
   WeightFormat weights = WeightFormat::kF32;
 
+  // Where threads are no matter, the number chooses another order of execution.
   std::unique_ptr<Backend> Create(int num_threads = 2) const;
   std::string Name() const { return isa + "_" + NameOf(weights); }
 };
@@ -33,19 +36,26 @@ struct BackendCase {
 // How GoogleTest shows a case.
 inline void PrintTo(const BackendCase& c, std::ostream* os) { *os << c.Name(); }
 
-// Reference, and each instruction set of this CPU with each weight type it can run.
+// Reference, and each instruction set of this CPU with each weight type it can run; or the GPU's.
 std::vector<BackendCase> AllBackendCases();
+// Of these, as many as differ in how they attend.
+std::vector<BackendCase> AttentionCases();
+// Positions after which attention may begin a new partial result.
+int PartitionTokens();
+// Whether the backend's matrices can be saved.
+bool CanPackWeights(const BackendCase& backend);
 
 // The value that a number becomes when held as `dtype`.
 float Rounded(float value, DType dtype);
 std::vector<float> Rounded(std::vector<float> values, DType dtype);
 
 // What matrix products really compute with, by definitions of the tests' own:
-// weights as the format holds them and operands as its products take them.
+// weights as the format holds them and, where products quantise them, operands.
 // Both [rows, cols], cols being the input features.
 std::vector<float> HeldWeights(std::vector<float> weights, int64_t cols, WeightFormat format);
-std::vector<float> HeldOperands(std::vector<float> operands, int64_t cols, WeightFormat format,
-                                DType operand_dtype);
+std::vector<float> QuantizedOperands(std::vector<float> operands, int64_t cols,
+                                     WeightFormat format);
+bool QuantizesOperands(const BackendCase& backend);
 
 // Relative error of writing a result as `dtype`.
 inline double WriteError(DType dtype) { return dtype == DType::kBF16 ? kEpsBf16 : kEpsF32; }
@@ -68,6 +78,11 @@ class DeviceTensor {
   std::vector<float> Row(int64_t row) const;
 
  private:
+  // The tensor in whole words of 4 bytes, which can be read back.
+  int64_t NumWords() const {
+    return (rows_ * cols_ * static_cast<int64_t>(SizeOf(dtype_)) + 3) / 4;
+  }
+
   Backend& backend_;
   DType dtype_;
   int64_t rows_;
@@ -107,7 +122,8 @@ inline std::string CaseName(const testing::TestParamInfo<BackendCase>& info) {
 
 }  // namespace strata::kernels
 
-#define STRATA_FOR_ALL_BACKENDS(Suite) \
-  INSTANTIATE_TEST_SUITE_P(All, Suite, testing::ValuesIn(AllBackendCases()), CaseName)
+#define STRATA_FOR_BACKENDS(cases, Suite) \
+  INSTANTIATE_TEST_SUITE_P(All, Suite, testing::ValuesIn(cases), CaseName)
+#define STRATA_FOR_ALL_BACKENDS(Suite) STRATA_FOR_BACKENDS(AllBackendCases(), Suite)
 
 #endif  // STRATA_TESTS_KERNELS_BACKEND_CASE_H_

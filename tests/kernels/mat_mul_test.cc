@@ -43,7 +43,8 @@ class MatMul : public BackendTest {
     return DeviceTensor(*backend_, backend_->operand_dtype(), rows, k, a);
   }
   std::vector<float> Held(const std::vector<float>& operand, int64_t k) {
-    return HeldOperands(operand, k, weights(), backend_->operand_dtype());
+    return QuantizesOperands(GetParam()) ? QuantizedOperands(operand, k, weights())
+                                         : Rounded(operand, backend_->operand_dtype());
   }
   void ExpectAgreesWithExactProduct(int64_t rows, int64_t n, int64_t k);
 };

@@ -12,7 +12,7 @@ import source_files
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 
-OUR_FOLDERS = ("kernels", "engine", "server", "client", "bench", "loadtest", "tests")
+OUR_FOLDERS = ("kernels", "engine", "server", "client", "figures", "bench", "loadtest", "tests")
 
 # What a header's path begins with, per library.
 LIBRARIES = {
@@ -39,8 +39,9 @@ RULES = {
     "engine": ({"kernels", "engine"}, FRONT_END),
     "server": ({"kernels", "engine", "server"}, set()),
     "client": ({"client"}, {"Prometheus"}),
-    "bench": ({"kernels", "engine", "bench"}, PROTOCOL | {"Prometheus"}),
-    "loadtest": ({"client", "loadtest"}, {"Prometheus"}),
+    "figures": ({"figures"}, FRONT_END | {"Abseil"}),
+    "bench": ({"kernels", "engine", "figures", "bench"}, PROTOCOL | {"Prometheus"}),
+    "loadtest": ({"client", "figures", "loadtest"}, {"Prometheus"}),
 }
 
 

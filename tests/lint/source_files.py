@@ -10,8 +10,8 @@ import pathlib
 
 SKIPPED_FOLDERS = {"build", ".git", ".cache", "__pycache__"}
 
-# Weights, tokenizers and reference outputs.
-DATA = ("models/", "tests/goldens/")
+# Weights, tokenizers, reference outputs, and inputs that are broken on purpose.
+DATA = ("models/", "tests/goldens/", "tests/fuzz/corpus/")
 
 
 def default_root():
@@ -24,7 +24,9 @@ def our_files(root):
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [name for name in subfolders if name not in SKIPPED_FOLDERS]
         relative = pathlib.Path(folder).relative_to(root)
-        found += [(relative / name).as_posix() for name in names if not name.endswith(".pyc")]
+        # A worktree's .git is a file.
+        found += [(relative / name).as_posix() for name in names
+                  if name not in SKIPPED_FOLDERS and not name.endswith(".pyc")]
     return sorted(path for path in found if not path.startswith(DATA))
 
 

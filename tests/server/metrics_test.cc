@@ -24,6 +24,7 @@ TEST(Metrics, CountsWhatRoundsDo) {
   report.accepted_tokens = 5;
   report.emitted_tokens = 7;
   report.prefill_rows = 11;
+  report.cached_tokens = 3;
   report.preemptions = 1;
   report.draft_time = std::chrono::seconds(2);
   metrics.OnRound(report);
@@ -34,6 +35,7 @@ TEST(Metrics, CountsWhatRoundsDo) {
   EXPECT_THAT(text, HasSubstr("strata_spec_decode_num_accepted_tokens_total 10\n"));
   EXPECT_THAT(text, HasSubstr("strata_generated_tokens_total 14\n"));
   EXPECT_THAT(text, HasSubstr("strata_prompt_tokens_total 22\n"));
+  EXPECT_THAT(text, HasSubstr("strata_cached_tokens_total 6\n"));
   EXPECT_THAT(text, HasSubstr("strata_preemptions_total 2\n"));
   EXPECT_THAT(text, HasSubstr("strata_round_phase_seconds_total{phase=\"draft\"} 4\n"));
 }

@@ -83,6 +83,8 @@ TEST(Serving, CarriesTheLicenceOnceAccepted) {
   ASSERT_TRUE(server.control().GetModelInfo(&info_context, {}, &info).ok());
   EXPECT_EQ(info.license().id(), "fair-noncommercial-research");
   EXPECT_THAT(info.license().text(), HasSubstr("FAIR Noncommercial"));
+  EXPECT_THAT(info.license().citation(), HasSubstr(info.name()));
+  EXPECT_THAT(info.license().citation(), HasSubstr("arXiv:2404.16710"));
 
   grpc::ClientContext context;
   const auto reader = server.inference().Generate(&context, GreedyRequest(2));
@@ -266,7 +268,9 @@ TEST(Starting, SaysWhichPortItCannotOpen) {
   auto engine = LoadEngine(options, &metrics);
   ASSERT_TRUE(engine.ok());
   options.listen.port = PortOf(first.server().grpc_address());
-  auto server = StrataServer::Start(options, engine->get(), &metrics);
+  const auto access = AccessControl::Open(options, &metrics);
+  ASSERT_TRUE(access.ok());
+  auto server = StrataServer::Start(options, access->get(), engine->get(), &metrics);
   EXPECT_THAT(std::string(server.status().message()),
               HasSubstr("--listen: cannot listen on " + options.listen.ToString()));
 }
@@ -278,7 +282,9 @@ TEST(Starting, SaysWhichMetricsPortItCannotOpen) {
   auto engine = LoadEngine(options, &metrics);
   ASSERT_TRUE(engine.ok());
   options.metrics_listen->port = PortOf(first.server().metrics_address());
-  auto server = StrataServer::Start(options, engine->get(), &metrics);
+  const auto access = AccessControl::Open(options, &metrics);
+  ASSERT_TRUE(access.ok());
+  auto server = StrataServer::Start(options, access->get(), engine->get(), &metrics);
   EXPECT_THAT(std::string(server.status().message()), HasSubstr("--metrics-listen: cannot"));
 }
 

@@ -3,10 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 
+#include "engine/admission.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "server/call_tracker.h"
 
 namespace strata::server {
 namespace {
@@ -51,11 +54,27 @@ TEST(StatusMapping, APromptTooLongIsABadRequest) {
 }
 
 TEST(StatusMapping, SaysWhenToRetryAFullQueue) {
-  const grpc::Status status = ToGrpcStatus(absl::ResourceExhaustedError("the queue is full"));
+  const grpc::Status status =
+      ToGrpcStatus(absl::ResourceExhaustedError("the queue is full"), std::chrono::seconds(7));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_GT(Detail<google::rpc::RetryInfo>(status).retry_delay().seconds(), 0);
+  EXPECT_EQ(Detail<google::rpc::RetryInfo>(status).retry_delay().seconds(), 7);
   EXPECT_EQ(Detail<google::rpc::ErrorInfo>(status).reason(), "RESOURCE_EXHAUSTED");
   EXPECT_EQ(Detail<google::rpc::ErrorInfo>(status).domain(), "strata");
+}
+
+TEST(RetryDelay, IsTheTimeInWhichHalfOfTheCallsEnd) {
+  using std::chrono::seconds;
+  EXPECT_EQ(RetryDelayFor(100, 10), seconds(5));
+  EXPECT_EQ(RetryDelayFor(101, 10), seconds(6));
+  EXPECT_EQ(RetryDelayFor(1, 1000), seconds(1));
+  EXPECT_EQ(RetryDelayFor(1000, 0.1), seconds(30));
+  EXPECT_EQ(RetryDelayFor(1, 0), seconds(30));
+}
+
+TEST(StatusMapping, SaysWhenToRetryIfTheEngineKnows) {
+  const grpc::Status status = ToGrpcStatus(WithRetryDelay(
+      absl::ResourceExhaustedError("too many tokens"), std::chrono::milliseconds(41'001)));
+  EXPECT_EQ(Detail<google::rpc::RetryInfo>(status).retry_delay().seconds(), 42);
 }
 
 TEST(StatusMapping, KeepsOtherCodes) {

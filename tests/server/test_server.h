@@ -40,13 +40,11 @@ class TestServer {
   explicit TestServer(const Options& options = TestOptions()) {
     auto engine = LoadEngine(options, &metrics_);
     if (!engine.ok()) ADD_FAILURE() << engine.status();
-    engine_ = *std::move(engine);
-    auto server = StrataServer::Start(options, engine_.get(), &metrics_);
-    if (!server.ok()) ADD_FAILURE() << server.status();
-    server_ = *std::move(server);
-    channel_ = NewChannel();
-    inference_ = v1::Inference::NewStub(channel_);
-    control_ = v1::Control::NewStub(channel_);
+    Start(options, *std::move(engine));
+  }
+  TestServer(const Options& options, std::unique_ptr<Engine> engine,
+             StrataServer::Hooks hooks = {}) {
+    Start(options, std::move(engine), std::move(hooks));
   }
 
   // A connection of its own.
@@ -59,6 +57,7 @@ class TestServer {
   }
 
   StrataServer& server() { return *server_; }
+  AccessControl& access() { return *access_; }
   std::shared_ptr<grpc::Channel> channel() { return channel_; }
   v1::Inference::Stub& inference() { return *inference_; }
   v1::Control::Stub& control() { return *control_; }
@@ -68,8 +67,10 @@ class TestServer {
     return prometheus::TextSerializer().Serialize(metrics_.registry()->Collect());
   }
 
-  v1::Load GetLoad() {
+  // `token`: empty if the server asks for none.
+  v1::Load GetLoad(const std::string& token = "") {
     grpc::ClientContext context;
+    if (!token.empty()) context.AddMetadata("authorization", "Bearer " + token);
     v1::Load load;
     EXPECT_TRUE(control_->GetLoad(&context, {}, &load).ok());
     return load;
@@ -86,16 +87,32 @@ class TestServer {
   }
 
   // Whether nothing runs, waits or holds KV blocks any more.
-  bool BecomesIdle() {
-    return Eventually([this] {
-      const v1::Load load = GetLoad();
+  bool BecomesIdle(const std::string& token = "") {
+    return Eventually([&] {
+      const v1::Load load = GetLoad(token);
       return load.running_requests() == 0 && load.queued_requests() == 0 &&
              load.kv_blocks_used() == 0 && load.exit_cache_rows_used() == 0;
     });
   }
 
  private:
+  void Start(const Options& options, std::unique_ptr<Engine> engine,
+             StrataServer::Hooks hooks = {}) {
+    engine_ = std::move(engine);
+    auto access = AccessControl::Open(options, &metrics_);
+    if (!access.ok()) ADD_FAILURE() << access.status();
+    access_ = *std::move(access);
+    auto server =
+        StrataServer::Start(options, access_.get(), engine_.get(), &metrics_, std::move(hooks));
+    if (!server.ok()) ADD_FAILURE() << server.status();
+    server_ = *std::move(server);
+    channel_ = NewChannel();
+    inference_ = v1::Inference::NewStub(channel_);
+    control_ = v1::Control::NewStub(channel_);
+  }
+
   ServerMetrics metrics_;
+  std::unique_ptr<AccessControl> access_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<StrataServer> server_;
   std::shared_ptr<grpc::Channel> channel_;

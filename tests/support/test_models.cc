@@ -1,12 +1,18 @@
 #include "tests/support/test_models.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
 #include <utility>
 
+#include "kernels/cpu/cpu_ranks.h"
+
 namespace strata {
 namespace {
+
+// A busy machine may put a rank aside for long.
+constexpr std::chrono::minutes kRankTimeout{2};
 
 template <typename T>
 T OrDie(absl::StatusOr<T> value) {
@@ -17,8 +23,18 @@ T OrDie(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-std::unique_ptr<kernels::Backend> OpenBackend(const TestDevice& device) {
-  return kernels::CreateCpuBackend({device.weights, device.num_threads, device.isa});
+std::vector<kernels::RankDevice> OpenRanks(const TestDevice& device) {
+  return kernels::CreateCpuRanks({device.weights, device.num_threads, device.isa}, device.num_ranks,
+                                 kRankTimeout);
+}
+
+ModelLimits TestModelLimits() {
+  ModelLimits limits;
+  limits.max_rows = 512;
+  limits.max_exit_rows = 64;
+  limits.max_context = 512;
+  limits.num_kv_blocks = 32;
+  return limits;
 }
 
 }  // namespace
@@ -37,12 +53,13 @@ std::vector<TestDevice> AllTestDevices() {
 }
 
 std::string NameOf(const TestDevice& device) {
-  return device.isa + "_" + kernels::NameOf(device.weights);
+  const std::string name = device.isa + "_" + kernels::NameOf(device.weights);
+  return device.num_ranks == 1 ? name : name + "_tp" + std::to_string(device.num_ranks);
 }
 
 int64_t KvBytes(const ModelConfig& config, const TestDevice& device, int num_tokens) {
   const int blocks = (num_tokens + kernels::kKvBlockTokens - 1) / kernels::kKvBlockTokens;
-  return LlamaModel::KvBlockBytes(config, *OpenBackend(device)) * blocks;
+  return OrDie(KvBlockBytesOfRanks(config, OpenRanks(device))) * blocks;
 }
 
 EngineOptions TestEngineOptions() {
@@ -59,7 +76,7 @@ std::unique_ptr<Engine> OpenEngine(const std::string& folder, const TestDevice& 
                                    const Clock* clock) {
   auto checkpoint = OrDie(Checkpoint::Open(folder));
   auto tokenizer = OrDie(Tokenizer::Open(folder, checkpoint->config().vocab_size));
-  return OrDie(Engine::Create(std::move(checkpoint), std::move(tokenizer), OpenBackend(device),
+  return OrDie(Engine::Create(std::move(checkpoint), std::move(tokenizer), OpenRanks(device),
                               options, observer, clock));
 }
 
@@ -74,14 +91,14 @@ CollectedSample Generate(Engine& engine, const GenerateRequest& request) {
 TestModel OpenModel(const std::string& folder, const TestDevice& device) {
   TestModel test;
   test.checkpoint = OrDie(Checkpoint::Open(folder));
-  test.backend = OpenBackend(device);
-  ModelLimits limits;
-  limits.max_rows = 512;
-  limits.max_exit_rows = 64;
-  limits.max_context = 512;
-  limits.num_kv_blocks = 32;
-  test.model = OrDie(LlamaModel::Create(*test.checkpoint, test.backend.get(), limits));
+  test.backend = kernels::CreateCpuBackend({device.weights, device.num_threads, device.isa});
+  test.model = OrDie(LlamaModel::Create(*test.checkpoint, test.backend.get(), TestModelLimits()));
   return test;
+}
+
+std::unique_ptr<TpGroup> OpenGroup(const std::string& folder, const TestDevice& device) {
+  return OrDie(TpGroup::Create(OrDie(Checkpoint::Open(folder)), OpenRanks(device),
+                               TestModelLimits(), kRankTimeout));
 }
 
 ForwardBatch OneSequence(const std::vector<TokenId>& ids, int first_position, LayerRange layers) {

@@ -11,6 +11,7 @@
 
 #include "engine/engine.h"
 #include "engine/model/llama_model.h"
+#include "engine/model/tp_group.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "tests/support/collecting_sink.h"
 
@@ -25,7 +26,8 @@ std::string TinyModel();
 struct TestDevice {
   std::string isa;
   kernels::WeightFormat weights = kernels::WeightFormat::kF32;
-  int num_threads = 1;
+  int num_threads = 1;  // of all ranks, each having one at least
+  int num_ranks = 1;
 };
 // Every kernel set this CPU has, with every weight format, on one thread.
 std::vector<TestDevice> AllTestDevices();
@@ -51,6 +53,8 @@ struct TestModel {
   std::unique_ptr<LlamaModel> model;
 };
 TestModel OpenModel(const std::string& folder, const TestDevice& device);
+// The same over device.num_ranks.
+std::unique_ptr<TpGroup> OpenGroup(const std::string& folder, const TestDevice& device);
 
 // Rows of one sequence in KV blocks 0, 1, ...: `ids` at positions from `first_position` on.
 ForwardBatch OneSequence(const std::vector<TokenId>& ids, int first_position, LayerRange layers);

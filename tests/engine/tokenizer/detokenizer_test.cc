@@ -6,6 +6,7 @@
 #include <random>
 
 #include "engine/tokenizer/utf8.h"
+#include "tests/engine/tokenizer/detokenize.h"
 
 namespace strata {
 namespace {
@@ -35,18 +36,6 @@ class FakeTokenizer : public Tokenizer {
   std::vector<std::string> pieces_;
   bool strips_space_;
 };
-
-std::string Append(Detokenizer& detokenizer, TokenId id) {
-  std::string text;
-  detokenizer.Append(id, &text);
-  return text;
-}
-
-std::string Flush(Detokenizer& detokenizer) {
-  std::string text;
-  detokenizer.Flush(&text);
-  return text;
-}
 
 TEST(Utf8, CompletePrefixExcludesOnlyUnfinishedCharacters) {
   EXPECT_EQ(CompleteUtf8Prefix(""), 0u);

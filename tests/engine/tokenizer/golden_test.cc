@@ -12,6 +12,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/checkpoint/temporary_folder.h"
+#include "tests/engine/tokenizer/detokenize.h"
 
 namespace strata {
 namespace {
@@ -44,18 +45,6 @@ std::unique_ptr<Tokenizer> OpenTokenizer(const Golden& golden) {
   auto tokenizer = Tokenizer::Open(golden.folder, golden.vocab_size);
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
   return tokenizer.ok() ? *std::move(tokenizer) : nullptr;
-}
-
-std::string Append(Detokenizer& detokenizer, TokenId id) {
-  std::string text;
-  detokenizer.Append(id, &text);
-  return text;
-}
-
-std::string Flush(Detokenizer& detokenizer) {
-  std::string text;
-  detokenizer.Flush(&text);
-  return text;
 }
 
 // The concatenated deltas, each checked to be valid UTF-8.

@@ -33,7 +33,7 @@ struct SequenceSpec {
   int num_drafts = 0;
   uint64_t seed = 0;
   bool prompt_logprobs = false;
-  Tenant tenant;
+  Tenant tenant = {};
 };
 
 // A prompt of its own: no other begins with `serial`.

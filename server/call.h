@@ -1,0 +1,72 @@
+// One call of Inference: who makes it, whether it may, what it uses, how it ends.
+
+#ifndef STRATA_SERVER_CALL_H_
+#define STRATA_SERVER_CALL_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/status.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/request.h"
+#include "server/live_calls.h"
+#include "server/serving.h"
+
+namespace strata::server {
+
+// Lives from the call's begin to the end of its reactor. Its methods are called one after the
+// other, from whichever thread, but for what WhenRevoked is given.
+class Call {
+ public:
+  // `method`: of strata.v1.Inference, e.g. "Generate". Without a `request_id` of the caller's it
+  // gets one. Adds the model's licence to the call's initial metadata.
+  Call(const Serving& serving, grpc::CallbackServerContext* context, std::string method,
+       std::string request_id);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // Whether it may go on: UNAUTHENTICATED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, INVALID_ARGUMENT.
+  const absl::Status& admission() const { return admission_; }
+  // For whom it runs: the token's, else as in tenancy.h. REQUIRES: admission() is OK.
+  const Tenant& tenant() const { return *tenant_; }
+  const std::string& request_id() const { return request_id_; }
+
+  // `cancel` is called, once, if the caller's token is no longer good. The call then ends with
+  // UNAUTHENTICATED. It must neither block nor destroy this.
+  void WhenRevoked(std::function<void()> cancel) {
+    entry_.WhenRevoked([cancel = std::move(cancel)](const absl::Status&) { cancel(); });
+  }
+
+  // What the call uses. The text of both is logged where the operator wants that.
+  void OnPrompt(const GenerateRequest& request);
+  void OnStarted(const StartedEvent& event);
+  void OnDelta(int sample_index, const Delta& delta);
+
+  // Notes how the call ends and returns what to send. Until then: CANCELLED.
+  grpc::Status End(absl::Status status);
+
+ private:
+  absl::Status Admit() const;
+  void Audit() const;
+
+  const Serving& serving_;
+  const std::string method_;
+  const std::string request_id_;
+  const absl::StatusOr<Caller> caller_;
+  const absl::StatusOr<Tenant> tenant_;
+  LiveCalls::Entry entry_;
+  const absl::Status admission_;
+  int64_t prompt_tokens_ = 0;
+  int64_t generated_tokens_ = 0;
+  std::map<int, std::string> answers_;  // by sample; empty unless they are to be logged
+  grpc::StatusCode code_ = grpc::StatusCode::CANCELLED;
+};
+
+}  // namespace strata::server
+
+#endif  // STRATA_SERVER_CALL_H_

@@ -1,0 +1,206 @@
+// The whole engine on emulated GPUs: the reference's tokens, the CPU backend's tokens, and the
+// same tokens whatever runs beside them (I1).
+
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "nlohmann/json.hpp"
+#include "tests/cuda_emulator/emulator.h"
+#include "tests/support/collecting_sink.h"
+#include "tests/support/test_models.h"
+
+namespace strata {
+namespace {
+
+using cuda_emulator::Schedule;
+using kernels::WeightFormat;
+using nlohmann::json;
+
+// Of the goldens: emulation is slow.
+constexpr size_t kLongestPrompt = 40;
+constexpr int kMostTokens = 12;
+
+constexpr Schedule kSchedules[] = {Schedule::kForward, Schedule::kReverse, Schedule::kRandom};
+
+std::unique_ptr<Engine> OpenOn(std::unique_ptr<kernels::Backend> backend,
+                               int max_prefill_chunk = 0) {
+  EngineOptions options;
+  options.max_context = 96;
+  options.kv_cache_bytes = 2 << 20;
+  options.max_sequences = 6;
+  options.max_batch_tokens = 48;
+  options.max_prefill_chunk = max_prefill_chunk;
+  auto checkpoint = Checkpoint::Open(TinyModel());
+  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+  auto tokenizer = Tokenizer::Open(TinyModel(), (*checkpoint)->config().vocab_size);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  auto engine = Engine::Create(*std::move(checkpoint), *std::move(tokenizer), std::move(backend),
+                               options, nullptr, nullptr);
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return *std::move(engine);
+}
+
+std::unique_ptr<Engine> OpenCuda(WeightFormat weights, Schedule schedule, bool deterministic = true,
+                                 int max_prefill_chunk = 0) {
+  cuda_emulator::Configure({.schedule = schedule, .seed = 7, .lazy_streams = true});
+  return OpenOn(kernels::CreateCudaBackend({weights, 0, deterministic}), max_prefill_chunk);
+}
+
+std::vector<TokenId> RandomPrompt(int length, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenId> ids(length);
+  for (TokenId& id : ids) id = static_cast<TokenId>(random() % 1500);
+  return ids;
+}
+
+GenerateRequest Request(std::vector<TokenId> prompt, int max_new_tokens) {
+  GenerateRequest request;
+  request.prompt = std::move(prompt);
+  request.sampling.temperature = 0;
+  request.stopping.max_new_tokens = max_new_tokens;
+  request.stopping.ignore_eos = true;
+  request.output.logprobs = 2;
+  return request;
+}
+
+void Speculate(GenerateRequest& request, int exit_layer, int num_draft_tokens) {
+  request.speculation.mode = Speculation::Mode::kFixed;
+  request.speculation.exit_layer = exit_layer;
+  request.speculation.num_draft_tokens = num_draft_tokens;
+}
+
+TEST(CudaEngine, GreedyTokensAreTheReferencesWhereMarginsAllow) {
+  std::ifstream file(STRATA_SOURCE_DIR "/tests/goldens/tiny-llama3.json");
+  const json golden = json::parse(file);
+  int compared = 0;
+  for (const Schedule schedule : kSchedules) {
+    const auto engine = OpenCuda(WeightFormat::kF32, schedule);
+    for (const json& entry : golden["greedy"]) {
+      if (entry["ids"].size() > kLongestPrompt) continue;
+      const std::vector<TokenId> expected = entry["tokens"];
+      const std::vector<double> margins = entry["margins"];
+      const int count = std::min<int>(kMostTokens, static_cast<int>(expected.size()));
+      const CollectedSample sample = Generate(*engine, Request(entry["ids"], count));
+      for (int i = 0; i < count && margins[i] >= 1e-3; ++i, ++compared) {
+        ASSERT_EQ(sample.token_ids[i], expected[i]) << "position " << i;
+      }
+    }
+  }
+  EXPECT_GT(compared, 60);
+}
+
+// Each format, deterministic and by cuBLAS, beside the CPU's backend.
+TEST(CudaEngine, GreedyTokensAreTheCpusWhereMarginsAllow) {
+  const std::vector<TokenId> prompt = RandomPrompt(21, 1);
+  for (const WeightFormat weights : {WeightFormat::kF32, WeightFormat::kBF16}) {
+    // In bf16 a logit is off by its operands' rounding, 2^-9 of a term each.
+    const float margin = weights == WeightFormat::kF32 ? 1e-3f : 0.1f;
+    const auto cpu = OpenOn(kernels::CreateCpuBackend({weights, 1, ""}));
+    const CollectedSample expected = Generate(*cpu, Request(prompt, 16));
+    for (const bool deterministic : {true, false}) {
+      SCOPED_TRACE(std::string(kernels::NameOf(weights)) + (deterministic ? "" : ", cuBLAS"));
+      const auto gpu = OpenCuda(weights, Schedule::kForward, deterministic);
+      const CollectedSample actual = Generate(*gpu, Request(prompt, 16));
+      ASSERT_EQ(actual.token_ids.size(), expected.token_ids.size());
+      int compared = 0;
+      for (size_t i = 0; i < expected.token_ids.size(); ++i, ++compared) {
+        const auto& top = expected.logprobs[i].top;
+        if (top[0].logprob - top[1].logprob < margin) break;
+        ASSERT_EQ(actual.token_ids[i], expected.token_ids[i]) << "position " << i;
+        EXPECT_NEAR(actual.logprobs[i].logprob, expected.logprobs[i].logprob, margin);
+      }
+      EXPECT_GT(compared, 0);
+    }
+  }
+}
+
+void ExpectSame(const CollectedSample& actual, const CollectedSample& expected) {
+  ASSERT_EQ(actual.token_ids, expected.token_ids);
+  ASSERT_EQ(actual.logprobs.size(), expected.logprobs.size());
+  for (size_t i = 0; i < expected.logprobs.size(); ++i) {
+    ASSERT_EQ(actual.logprobs[i].logprob, expected.logprobs[i].logprob) << "token " << i;
+  }
+}
+
+class DeterministicCuda : public testing::TestWithParam<WeightFormat> {};
+
+// Alone and plainly; then all in one batch, in chunks, with different exits and draft lengths, in
+// another order of threads and blocks, and with one that is cancelled on the way.
+TEST_P(DeterministicCuda, AnswersDoNotDependOnSpeculationBatchChunksAndSchedule) {
+  std::vector<GenerateRequest> requests;
+  for (const int length : {1, 9, 17, 33}) {
+    requests.push_back(Request(RandomPrompt(length, static_cast<uint32_t>(length)), 8));
+  }
+  requests[1].sampling.temperature = 0.9f;
+  requests[1].sampling.seed = 5;
+  requests[3].sampling.temperature = 1.2f;
+  requests[3].sampling.seed = 6;
+  std::vector<CollectedSample> expected;
+  {
+    const auto alone = OpenCuda(GetParam(), Schedule::kForward);
+    for (const GenerateRequest& request : requests) expected.push_back(Generate(*alone, request));
+  }
+  Speculate(requests[0], 2, 3);
+  Speculate(requests[1], 4, 2);
+  Speculate(requests[2], 1, 5);
+  for (const Schedule schedule : {Schedule::kReverse, Schedule::kRandom}) {
+    const auto crowded = OpenCuda(GetParam(), schedule, true, /*max_prefill_chunk=*/7);
+    GenerateRequest company = Request(RandomPrompt(5, 8), 60);
+    Speculate(company, 3, 4);
+    const auto company_sink = std::make_shared<CollectingSink>();
+    const auto company_id = crowded->Submit(company, company_sink);
+    ASSERT_TRUE(company_id.ok());
+    company_sink->WaitForToken();
+    std::vector<std::shared_ptr<CollectingSink>> sinks;
+    for (const GenerateRequest& request : requests) {
+      sinks.push_back(std::make_shared<CollectingSink>());
+      ASSERT_TRUE(crowded->Submit(request, sinks.back()).ok());
+    }
+    sinks[0]->WaitForToken();
+    crowded->Cancel(*company_id);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      SCOPED_TRACE("request " + std::to_string(i));
+      ASSERT_TRUE(sinks[i]->Wait().ok());
+      ExpectSame(sinks[i]->sample(), expected[i]);
+    }
+    company_sink->Wait().IgnoreError();
+    crowded->WaitUntilIdle(Instant::max());
+    EXPECT_EQ(crowded->GetLoad().kv_blocks_used, 0);
+    EXPECT_EQ(crowded->GetLoad().exit_cache_rows_used, 0);
+    EXPECT_GT(crowded->GetCounters().drafted_tokens, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DeterministicCuda, testing::ValuesIn(kernels::kAllWeightFormats),
+                         [](const auto& info) { return kernels::NameOf(info.param); });
+
+TEST(CudaEngine, SaysWhatDoesNotFit) {
+  cuda_emulator::Configure({.memory_bytes = size_t{300} << 10});
+  auto checkpoint = Checkpoint::Open(TinyModel());
+  auto tokenizer = Tokenizer::Open(TinyModel(), (*checkpoint)->config().vocab_size);
+  const auto engine = Engine::Create(*std::move(checkpoint), *std::move(tokenizer),
+                                     kernels::CreateCudaBackend({WeightFormat::kBF16, 0, true}), {},
+                                     nullptr, nullptr);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_NE(std::string(engine.status().message()).find("out of memory"), std::string::npos)
+      << engine.status();
+}
+
+TEST(CudaEngine, LeavesNothingBehind) {
+  const int64_t before = cuda_emulator::CurrentCounters().live_allocations;
+  Generate(*OpenCuda(WeightFormat::kBF16, Schedule::kForward), Request(RandomPrompt(3, 9), 2));
+  EXPECT_EQ(cuda_emulator::CurrentCounters().live_allocations, before);
+}
+
+}  // namespace
+}  // namespace strata
