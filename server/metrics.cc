@@ -128,10 +128,6 @@ prometheus::Family<prometheus::Counter>& ServerMetrics::AddFamily(const std::str
   return prometheus::BuildCounter().Name(name).Help(help).Register(*registry_);
 }
 
-prometheus::Gauge& ServerMetrics::AddGauge(const std::string& name, const std::string& help) {
-  return prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Add({});
-}
-
 prometheus::Histogram& ServerMetrics::AddHistogram(
     const std::string& name, const std::string& help,
     const prometheus::Histogram::BucketBoundaries& buckets) {

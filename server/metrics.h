@@ -57,7 +57,6 @@ class ServerMetrics final : public EngineObserver {
                                       const prometheus::Histogram::BucketBoundaries& buckets);
   prometheus::Family<prometheus::Counter>& AddFamily(const std::string& name,
                                                      const std::string& help);
-  prometheus::Gauge& AddGauge(const std::string& name, const std::string& help);
 
   const std::shared_ptr<prometheus::Registry> registry_;
   // Owned by the registry.

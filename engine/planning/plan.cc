@@ -186,7 +186,10 @@ std::string SpeedToText(const Plan& plan) {
     text += fmt::format("  {:<40}{:>10.1f}{:>12.1f}\n", what, speed.limit, speed.expected);
   };
   line("1 sequence", plan.one_sequence);
-  line(fmt::format("{} sequences together", plan.options.engine.max_sequences), plan.all_sequences);
+  const bool fills_pool = plan.num_sequences < plan.options.engine.max_sequences;
+  line(fmt::format("{} sequences{}", plan.num_sequences,
+                   fills_pool ? ", as many as the KV cache holds" : " together"),
+       plan.all_sequences);
   for (const PlannedSpeculation& point : plan.speculation) {
     if (point.num_drafts == 0) {
       text += fmt::format("  1, exit {}, {:.0f}% accepted: drafting does not pay\n",

@@ -150,6 +150,16 @@ std::vector<CollectedSample> RunAlone(Engine& engine, const GenerateRequest& req
   return SamplesOf(*sink, request);
 }
 
+// Lets the request run to its end from a prompt of few tokens, so that a crowd of such wants more
+// blocks as it goes on.
+void MakeLong(CaseGenerator& generate, int max_new, GenerateRequest& request) {
+  auto& prompt = std::get<std::vector<TokenId>>(request.prompt);
+  prompt.resize(std::min<size_t>(prompt.size(), static_cast<size_t>(generate.Int(1, 8))));
+  request.stopping = {};
+  request.stopping.max_new_tokens = max_new;
+  request.stopping.ignore_eos = true;
+}
+
 // Runs `requests` at once on `engine`, with random company that is cancelled halfway.
 std::vector<std::vector<CollectedSample>> RunTogether(
     Engine& engine, CaseGenerator& generate, const std::vector<GenerateRequest>& requests) {
@@ -213,6 +223,12 @@ void RunSetting(const Setting& setting, uint64_t seed, Seen* seen) {
     TestDevice device = setting.device;
     device.num_threads = device.num_ranks * (generate.Chance(0.5) ? 2 : 3);
     EngineOptions options = AnyOptions(generate, setting, device, config);
+    const bool is_squeezed = generate.Chance(0.3);
+    if (is_squeezed) {
+      options.max_sequences = 8;
+      options.max_batch_tokens = std::max(options.max_batch_tokens, options.max_sequences);
+      options.kv_cache_bytes = KvBytes(config, device, options.max_context);
+    }
     std::vector<TokenId> frequent(config.vocab_size / 2);
     for (TokenId& id : frequent) id = generate.Token();
     const TokenCountsFile counts(frequent);
@@ -223,6 +239,7 @@ void RunSetting(const Setting& setting, uint64_t seed, Seen* seen) {
     std::vector<std::vector<CollectedSample>> expected;
     for (int i = generate.Int(4, 10); i > 0; --i, ++done) {
       requests.push_back(generate.Request());
+      if (is_squeezed) MakeLong(generate, setting.max_new, requests.back());
       expected.push_back(RunAlone(*alone, requests.back()));
       requests.back().speculation = generate.AnySpeculation();
     }
@@ -259,7 +276,6 @@ TEST_P(EqualTokens, DemoModelWhateverTheBatchChunksThreadsCachePreemptionAndSpec
 TEST(EqualTokensOfLongPrompts, WhateverIsFoundInTheCacheAndHowItIsCut) {
   Seen seen;
   RunSetting({TinyModel(), {"", kernels::WeightFormat::kF32, 1}, 60, 440, 24}, 3, &seen);
-  EXPECT_GT(seen.preemptions, 0);
   EXPECT_GT(seen.cached_tokens, 2'000);
 }
 

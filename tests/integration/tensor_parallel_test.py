@@ -99,9 +99,12 @@ class TensorParallelTest(unittest.TestCase):
 class FaultTest(unittest.TestCase):
     """strata-server's own main with a rank that goes wrong (tests/server/faulty_rank_devices.cc)."""
 
-    def faulty(self, fault, *flags):
+    def faulty(self, fault, *flags, when=None):
+        environment = {"STRATA_TEST_FAULT": fault}
+        if when is not None:
+            environment["STRATA_TEST_FAULT_WHEN"] = str(when)
         return ServerProcess("--tensor-parallel", "2", *flags, program=FAULTY_SERVER,
-                             environment={"STRATA_TEST_FAULT": fault})
+                             environment=environment)
 
     def assert_start_fails(self, fault, *flags, message):
         with self.assertRaises(AssertionError) as failure, self.faulty(fault, *flags):
@@ -126,7 +129,10 @@ class FaultTest(unittest.TestCase):
                 ("1:AllReduceSum:500:hang", "rank 1 has not joined AllReduceSum of"),
                 ("0:ReadBack:5:hang", "rank 0 has not finished within 2000 ms of the others"),
                 ("1:PagedAttention:300:memory", "rank 1: out of memory: 5 GiB more are needed")):
-            with self.subTest(fault), self.faulty(fault, "--rank-timeout", "2s") as server:
+            when = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "serving"
+            with self.subTest(fault), \
+                    self.faulty(fault, "--rank-timeout", "2s", when=when) as server:
+                when.touch()
                 answer = server.strata("generate", "-n", "500", "--ignore-eos", "def f(",
                                        check=False)
                 self.assertNotEqual(answer.returncode, 0)

@@ -247,7 +247,7 @@ TEST_F(OptionsTest, ReadsHowTheServerIsShared) {
   EXPECT_EQ(options.tenancy.defaults.max_tokens_per_minute, 5);
   EXPECT_TRUE(options.tenancy.defaults.isolates_prefixes);
   EXPECT_TRUE(Get({}).engine.prefix_cache);
-  EXPECT_THAT(Error({"--prefix-cache", "yes"}), HasSubstr("'yes' is not one of on, off"));
+  EXPECT_THAT(Error({"--prefix-cache", "maybe"}), HasSubstr("'maybe' is neither on nor off"));
   EXPECT_THAT(Error({"--tenant-metadata-key", "X-Lab"}), HasSubstr("lower-case"));
 }
 
