@@ -13,8 +13,8 @@
 namespace strata::sim {
 namespace {
 
-// So many requests for each client that its beginning weighs little; the end is left out.
-constexpr int kRequestsPerClient = 8;
+// So many requests for each client that those under way in the end weigh little.
+constexpr int kRequestsPerClient = 32;
 constexpr int kLeastRequests = 200;
 
 std::vector<LoadSweep::Setting> MakeSettings(const Options& options) {

@@ -69,14 +69,17 @@ CostModel::CostModel(const CostProfile& profile) {
     prices_[Work::kChoose + mode] = profile.choose[mode];
   }
   for (double& price : prices_) price = std::max(price, kLeastPrice);
-  KeepCurveRising(Work::kLayer);
-  KeepCurveRising(Work::kHead);
+  MakeCurveRise(Work::kLayer);
+  MakeCurveRise(Work::kHead);
 }
 
 double CostModel::Seconds(const Work& work) const {
-  double seconds = 0;
-  for (int i = 0; i < Work::kNumPrices; ++i) seconds += prices_[i] * work.amounts_[i];
-  return speed_ * seconds;
+  // Four sums at a time: each addition waits for the one before.
+  std::array<double, 4> sums{};
+  for (int i = 0; i < Work::kNumPrices; i += 4) {
+    for (int j = 0; j < 4; ++j) sums[j] += prices_[i + j] * work.amounts_[i + j];
+  }
+  return speed_ * ((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 void CostModel::Observe(const Work& work, double seconds) {
@@ -85,19 +88,35 @@ void CostModel::Observe(const Work& work, double seconds) {
   error_ += kErrorRate * (std::fabs(seconds / predicted - 1) - error_);
   const double deviation = std::clamp(seconds / predicted, 0.5, 2.0) - 1;
   for (int i = 0; i < Work::kNumPrices; ++i) {
+    if (work.amounts_[i] == 0) continue;
     const double share = speed_ * prices_[i] * work.amounts_[i] / predicted;
     // Beyond the last row count amounts are negative in part; prices never are.
     prices_[i] *= 1 + kPriceRate * std::clamp(share, -1.0, 1.0) * deviation;
   }
-  KeepCurveRising(Work::kLayer);
-  KeepCurveRising(Work::kHead);
+  KeepCurveRising(Work::kLayer, work);
+  KeepCurveRising(Work::kHead, work);
   speed_ *= 1 + kSpeedRate * deviation;
 }
 
-// More rows never cost less.
-void CostModel::KeepCurveRising(int first) {
-  for (int i = 1; i < Work::kNumRowCounts; ++i) {
-    prices_[first + i] = std::max(prices_[first + i], prices_[first + i - 1]);
+void CostModel::MakeCurveRise(int first) {
+  for (int i = first + Work::kNumRowCounts - 2; i >= first; --i) {
+    prices_[i] = std::min(prices_[i], prices_[i + 1]);
+  }
+}
+
+void CostModel::KeepCurveRising(int first, const Work& work) {
+  const int end = first + Work::kNumRowCounts;
+  for (int i = first + 1; i < end; ++i) {
+    // Two that have both moved meet halfway.
+    if (work.amounts_[i - 1] == 0 || work.amounts_[i] == 0 || prices_[i - 1] <= prices_[i]) {
+      continue;
+    }
+    prices_[i - 1] = prices_[i] = (prices_[i - 1] + prices_[i]) / 2;
+  }
+  for (int i = first; i < end; ++i) {
+    if (work.amounts_[i] == 0) continue;
+    for (int j = i - 1; j >= first && prices_[j] > prices_[i]; --j) prices_[j] = prices_[i];
+    for (int j = i + 1; j < end && prices_[j] < prices_[i]; ++j) prices_[j] = prices_[i];
   }
 }
 

@@ -54,7 +54,8 @@ class Work {
   static constexpr int kContext = 2 * kNumRowCounts;
   static constexpr int kPass = kContext + 1;
   static constexpr int kChoose = kPass + 1;
-  static constexpr int kNumPrices = kChoose + kNumSamplerModes;
+  static constexpr int kNumPrices =
+      (kChoose + kNumSamplerModes + 3) / 4 * 4;  // the last are unused
 
   void AddCurve(int first, double rows, double amount);
 
@@ -79,7 +80,10 @@ class CostModel {
   CostProfile Profile() const;  // as it is now
 
  private:
-  void KeepCurveRising(int first);
+  // What more rows were measured to cost bounds what fewer cost: noise only ever adds.
+  void MakeCurveRise(int first);
+  // After its prices have moved by `work`: those that it does not touch give way.
+  void KeepCurveRising(int first, const Work& work);
 
   std::array<double, Work::kNumPrices> prices_{};  // seconds per amount, before speed_
   double speed_ = 1;

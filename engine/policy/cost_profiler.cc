@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <span>
 #include <vector>
 
 namespace strata {
 namespace {
 
-// Every point is measured up to so many times, of which the fastest counts.
-constexpr int kMostRepetitions = 5;
+// Every point is measured up to so many times, of which the fastest counts, and takes no more than
+// one of so many parts of the time for its like.
+constexpr int kMostRepetitions = 8;
+constexpr double kShareOfAPoint = 12;
 constexpr int kContextTokens = 512;
 
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -18,18 +19,12 @@ double Seconds(Duration duration) { return std::chrono::duration<double>(duratio
 class Profiler {
  public:
   Profiler(Model& model, const Clock& clock, Duration budget)
-      : model_(model), clock_(clock), end_(clock.Now() + budget), budget_(budget) {}
+      : model_(model), clock_(clock), budget_(Seconds(budget)) {}
 
   CostProfile Run();
 
  private:
-  struct Measured {
-    int rows = 0;
-    double seconds = std::numeric_limits<double>::infinity();
-  };
-
   int num_layers() const { return model_.config().num_layers; }
-  bool time_left() const { return clock_.Now() < end_; }
 
   template <typename Action>
   double Time(Action action) {
@@ -44,15 +39,17 @@ class Profiler {
   double TimeLayers(int rows, int context_tokens);
   double TimeHead(int rows);
   void ChooseSegment();
+  // Of several in a row, as a server's rounds follow each other: caches hold what they can.
+  template <typename TimeRows>
+  double Fastest(double budget_seconds, TimeRows time_rows);
   // Measures one point after the other, as long as there is time.
   template <typename TimeRows>
-  std::vector<Measured> Sweep(int most_rows, TimeRows time_rows);
+  std::vector<CostProfile::Point> Sweep(int most_rows, double budget_seconds, TimeRows time_rows);
   void ProfileChoices(CostProfile& profile);
 
   Model& model_;
   const Clock& clock_;
-  const Instant end_;
-  const Duration budget_;
+  const double budget_;  // seconds
   ForwardBatch batch_;
   std::vector<int32_t> row_indices_;
   int segment_ = 1;  // layers
@@ -96,39 +93,43 @@ void Profiler::ChooseSegment() {
   batch_.rows.resize(std::min<size_t>(batch_.rows.size(), 8));
   model_.Forward(batch_);
   FillRows(1, 0, {0, 1});
-  one_layer_ = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < 3; ++i) {
-    one_layer_ = std::min(one_layer_, Time([this] { model_.Forward(batch_); }));
-  }
-  const double share = Seconds(budget_) / 16;
+  one_layer_ = Fastest(budget_ / kShareOfAPoint,
+                       [this] { return Time([this] { model_.Forward(batch_); }); });
+  const double share = budget_ / 32;
   segment_ = one_layer_ * num_layers() <= share
                  ? num_layers()
                  : std::clamp(static_cast<int>(share / one_layer_), 1, num_layers());
 }
 
 template <typename TimeRows>
-std::vector<Profiler::Measured> Profiler::Sweep(int most_rows, TimeRows time_rows) {
-  std::vector<Measured> points;
+double Profiler::Fastest(double budget_seconds, TimeRows time_rows) {
+  double fastest = time_rows();
+  double total = fastest;
+  for (int i = 1; i < kMostRepetitions && total + fastest < budget_seconds; ++i) {
+    const double seconds = time_rows();
+    total += seconds;
+    fastest = std::min(fastest, seconds);
+  }
+  return fastest;
+}
+
+template <typename TimeRows>
+std::vector<CostProfile::Point> Profiler::Sweep(int most_rows, double budget_seconds,
+                                                TimeRows time_rows) {
+  std::vector<CostProfile::Point> points;
+  double total = 0;
   for (const int rows : Work::kRowCounts) {
     if (rows > most_rows) break;
     if (!points.empty()) {
-      // A pass of more rows takes at most so much longer.
+      // More rows take so much longer at most.
       const double expected = points.back().seconds * rows / points.back().rows;
-      if (clock_.Now() +
-              std::chrono::duration_cast<Duration>(std::chrono::duration<double>(2 * expected)) >
-          end_) {
-        break;
-      }
+      if (total + expected > budget_seconds) break;
     }
-    Measured& point = points.emplace_back();
-    point.rows = rows;
-    point.seconds = time_rows(rows);
-  }
-  for (int i = 1; i < kMostRepetitions; ++i) {
-    for (Measured& point : points) {
-      if (!time_left()) return points;
-      point.seconds = std::min(point.seconds, time_rows(point.rows));
-    }
+    const double before = Seconds(clock_.Now().time_since_epoch());
+    const double seconds =
+        Fastest(budget_seconds / kShareOfAPoint, [&] { return time_rows(rows); });
+    points.push_back({static_cast<double>(rows), seconds});
+    total += Seconds(clock_.Now().time_since_epoch()) - before;
   }
   return points;
 }
@@ -145,18 +146,16 @@ void Profiler::ProfileChoices(CostProfile& profile) {
     params.temperature = mode == Sampler::Mode::kGreedy ? 0.0f : 0.8f;
     if (mode == Sampler::Mode::kSeeded) params.seed = 1;
     const Sampler sampler(params, 0, {});
-    double seconds = std::numeric_limits<double>::infinity();
-    for (int i = 0; i < 3; ++i) {
-      seconds = std::min(seconds, Time([&] {
-                           const Logits row(logits.values);
-                           if (mode == Sampler::Mode::kUnseeded) {
-                             SampleFrom(sampler.Warp(row, scratch), 0.5);
-                           } else {
-                             sampler.Choose(row, 1, scratch);
-                           }
-                         }));
-    }
-    profile.choose[static_cast<int>(mode)] = seconds;
+    const auto choose = [&] {
+      const Logits row(logits.values);
+      if (mode == Sampler::Mode::kUnseeded) {
+        SampleFrom(sampler.Warp(row, scratch), 0.5);
+      } else {
+        sampler.Choose(row, 1, scratch);
+      }
+    };
+    profile.choose[static_cast<int>(mode)] =
+        Fastest(budget_ / kShareOfAPoint, [&] { return Time(choose); });
   }
 }
 
@@ -166,24 +165,21 @@ CostProfile Profiler::Run() {
   const ModelLimits& limits = model_.limits();
   const int most_rows = std::min(
       {limits.max_rows, limits.max_exit_rows, limits.num_kv_blocks * kernels::kKvBlockTokens});
-  const double plain = TimeLayers(1, 0);
+  profile.head = Sweep(std::min(limits.max_logit_rows, most_rows), 0.2 * budget_,
+                       [this](int rows) { return TimeHead(rows); });
+  profile.layer = Sweep(most_rows, 0.6 * budget_, [this](int rows) { return TimeLayers(rows, 0); });
+  const double plain = profile.layer.front().seconds;
   // Of a pass through few layers, what is not theirs can be told apart from it.
   const double layer = segment_ > 1 ? (plain - one_layer_) / (segment_ - 1) : one_layer_;
   profile.pass = std::clamp(one_layer_ - layer, 0.0, 0.5 * one_layer_);
-  for (const Measured& point :
-       Sweep(std::min(limits.max_logit_rows, most_rows), [this](int n) { return TimeHead(n); })) {
-    profile.head.push_back({static_cast<double>(point.rows), point.seconds});
-  }
-  for (const Measured& point : Sweep(most_rows, [this](int n) { return TimeLayers(n, 0); })) {
-    profile.layer.push_back(
-        {static_cast<double>(point.rows), std::max(0.0, point.seconds - profile.pass) / segment_});
+  for (CostProfile::Point& point : profile.layer) {
+    point.seconds = std::max(0.0, point.seconds - profile.pass) / segment_;
   }
   const int context = std::min(
       {kContextTokens, limits.max_context - 1, limits.num_kv_blocks * kernels::kKvBlockTokens - 1});
   if (context > 0) {
-    const double behind = std::min(TimeLayers(1, context), TimeLayers(1, context));
-    profile.context_token =
-        std::max(0.0, (behind - profile.pass) / segment_ - profile.layer.front().seconds) / context;
+    const double behind = Fastest(budget_ / kShareOfAPoint, [&] { return TimeLayers(1, context); });
+    profile.context_token = std::max(0.0, behind - plain) / segment_ / context;
   }
   ProfileChoices(profile);
   model_.ResetCounters();

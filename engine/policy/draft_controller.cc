@@ -87,6 +87,16 @@ double DraftController::SweepSeconds(const SweepRows& sweep, const RowDepths& dr
   return costs_.Seconds(work_);
 }
 
+double DraftController::PromptSeconds(const SweepRows& sweep, double decoding_rows) {
+  SweepRows prompts;
+  prompts.num_layers = sweep.num_layers;
+  prompts.rows = sweep.rows - decoding_rows;
+  if (prompts.rows < 1) return 0;
+  work_.Clear();
+  prompts.AddSweep({}, 0, work_);
+  return costs_.Seconds(work_);
+}
+
 double DraftController::RowSeconds(const RowDepths& step, const SweepRows& sweep,
                                    const RowDepths& drafts) {
   return MicroStepSeconds(step, 1) - MicroStepSeconds(step, 1 - 1 / step.rows()) +
@@ -107,6 +117,7 @@ void DraftController::Plan(std::span<DraftRow* const> rows, int prefill_rows) {
   }
   if (autos_.empty()) return;
   sweep_ = SweepOf(rows, prefill_rows);
+  expected_prefill_ = prefill_rows > 0;
   ChooseExits();
   for (DraftRow* row : autos_) {
     if (row->exit_layers.empty()) row->exit_layer = exit_layer_;
@@ -161,13 +172,15 @@ DraftController::Estimate DraftController::EstimateBatch(std::span<DraftRow* con
   double tokens = weight * static_cast<double>(rows.size());
   double draft_seconds = 0;
   double num_drafts = 0;
-  best.plain = best.tokens_per_second = tokens / SweepSeconds(sweep, drafts_, 1);
+  // Prompts take their time whatever is drafted: only the rest is what tokens are made in.
+  const double prompts = PromptSeconds(sweep, weight * static_cast<double>(rows.size()));
+  best.plain = best.tokens_per_second = tokens / (SweepSeconds(sweep, drafts_, 1) - prompts);
   for (int k = 0; k < config_.most_drafts && counts_[k] > 0; ++k) {
     tokens += gains_[k];
     num_drafts += counts_[k];
     draft_seconds += MicroStepSeconds(trial_, counts_[k] / trial_.rows());
     const double seconds = draft_seconds + SweepSeconds(sweep, trial_, num_drafts / trial_.rows());
-    const double rate = tokens / seconds;
+    const double rate = tokens / (seconds - prompts);
     if (rate < kHopeless * best.tokens_per_second) break;
     if (rate <= best.tokens_per_second) continue;
     if (config_.latency_ceiling_seconds > 0 && seconds > config_.latency_ceiling_seconds) {
@@ -428,7 +441,7 @@ void DraftController::End(const Outcome& outcome) {
   probe_budget_seconds_ =
       std::min(probe_budget_seconds_ + config_.probe_share * seconds, kMostProbeRounds * seconds) -
       outcome.probe_seconds;
-  if (has_prefill_ || promised_rate_ == 0) return;
+  if (has_prefill_ || expected_prefill_ || promised_rate_ == 0) return;
   recent_tokens_ = kRecentKept * recent_tokens_ + outcome.emitted_tokens;
   recent_promise_ = kRecentKept * recent_promise_ + promised_rate_ * seconds;
 }

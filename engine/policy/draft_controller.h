@@ -136,6 +136,8 @@ class DraftController {
   double SweepSeconds(const SweepRows& sweep, const RowDepths& drafts, double scale);
   // What one of the rows in `step` adds to the cost of a micro-step, and of the sweep with
   // `drafts`.
+  // Of a sweep that has nothing but the prompts' rows.
+  double PromptSeconds(const SweepRows& sweep, double decoding_rows);
   double RowSeconds(const RowDepths& step, const SweepRows& sweep, const RowDepths& drafts);
   // That the draft at `index` will be accepted, if those before it are.
   double Chance(const DraftRow& row, int exit_layer, int index, int previous) const;
@@ -176,6 +178,7 @@ class DraftController {
   std::vector<double> gains_, counts_;
   Work work_, draft_work_;
   bool has_prefill_ = false;
+  bool expected_prefill_ = false;  // when the round was planned
 };
 
 }  // namespace strata
