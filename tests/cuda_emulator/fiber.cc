@@ -84,6 +84,11 @@ Fiber::~Fiber() {
 #if defined(STRATA_RACE_CHECK)
   __tsan_destroy_fiber(sanitizer_state_);
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+  // AddressSanitizer keeps marks beyond a mapping's end: whatever comes to lie here must be free of
+  // those of functions that never returned.
+  __asan_unpoison_memory_region(mapping_, kStackBytes + kGuardBytes);
+#endif
   munmap(mapping_, kStackBytes + kGuardBytes);
 }
 
