@@ -8,8 +8,8 @@
 // the least of those that wait: idle time is not credit. So of two tenants that
 // both always wait, with weight 1, at any time the services differ by at most
 //     2 * max(kPromptTokenCost * (longest prompt), kOutputTokenCost * M)
-// where M bounds the tokens that running sequences hold (Theorem 4.3 there;
-// here: of the KV pool).
+// where M bounds the tokens that running sequences hold (here: the KV pool's).
+// The tests hold it with displacement and preemption, which the paper has not.
 
 #ifndef STRATA_ENGINE_FAIR_QUEUE_H_
 #define STRATA_ENGINE_FAIR_QUEUE_H_
