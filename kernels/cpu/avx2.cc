@@ -117,7 +117,7 @@ using FloatCore = F32Core<Vec8, 2, 6>;
 // Five rows: ten sums, four widened weights and an operand fill the registers.
 using Bf16Core = WidenedBf16Core<Vec8, 2, 5>;
 using Int8 = Int8Core<Vec8, Ints8, 2, 4>;
-using Int4 = Int4Core<Vec8, Ints8, 2, 4>;
+using Int4 = Int4Core<Vec8, Ints8, 2, 4, 4>;
 
 template <class Core, template <class, class> class Epilogue>
 void Run(const MatMulTask& task) {
