@@ -126,10 +126,11 @@ void Run(const MatMulTask& task) {
 
 void Read(const void* data, size_t bytes, float* sink) {
   const float* p = static_cast<const float*>(data);
+  const size_t ahead = FetchesAlone() ? 0 : kReadAhead / sizeof(float);
   __m256 sum[4] = {};
   for (size_t i = 0; i < bytes / sizeof(float); i += 32) {
-    __builtin_prefetch(p + i + kReadAhead / 4);
-    __builtin_prefetch(p + i + 16 + kReadAhead / 4);
+    __builtin_prefetch(p + i + ahead);
+    __builtin_prefetch(p + i + 16 + ahead);
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) sum[c] = _mm256_add_ps(sum[c], _mm256_loadu_ps(p + i + 8 * c));
   }

@@ -51,9 +51,9 @@ struct Block {
 };
 
 // Fetches weights that will be needed later. One block alone fetches to L1, a
-// little ahead. The blocks of a tile share the fetching of the next chunk evenly,
-// so that memory is never idle, and to L2: more lines can be on their way there,
-// and in L1 the next chunk would displace the current one.
+// little ahead, or leaves it to the CPU. The blocks of a tile share the fetching of the next chunk
+// evenly, so that memory is never idle, and to L2: more lines can be on their way there, and in L1
+// the next chunk would displace the current one.
 struct FetchNear {
   const char* at;
 
@@ -61,6 +61,9 @@ struct FetchNear {
     __builtin_prefetch(at, 0, 3);
     at += 64;
   }
+};
+struct FetchNothing {
+  STRATA_INLINE void Next() {}
 };
 struct FetchShare {
   const char* at;
@@ -274,7 +277,10 @@ void RunPanel(const MatMulTask& t, int64_t first, int64_t rows, int64_t panel) {
       return Placement<typename Epilogue::Out>{
           sums + row * kCols, start == 0, start + count == t.k, out + row * t.n, t.n, valid, t.add};
     };
-    if (blocks == 1) {
+    if (blocks == 1 && FetchesAlone()) {
+      DispatchRows<V, Core, Epilogue, Core::kMaxRows, 1>(rows, block_at(0), FetchNothing{},
+                                                         place_at(0));
+    } else if (blocks == 1) {
       DispatchRows<V, Core, Epilogue, Core::kMaxRows, 1>(
           rows, block_at(0), FetchNear{weights + kNearBytes}, place_at(0));
     }
