@@ -103,8 +103,8 @@ TEST_P(MatMul, RowResultDoesNotDependOnRowCount) {
 
 // K longer than any chunk of a panel, so that sums are parked, and rows for one block and several.
 TEST_P(MatMul, LongRowResultDoesNotDependOnRowCount) {
-  const int64_t n = 70;
-  const int64_t k = 5008;
+  const int64_t n = 20;
+  const int64_t k = 15008;
   const int64_t rows = 25;
   const std::vector<float> a = RandomValues(rows * k, 31);
   const std::unique_ptr<Matrix> matrix = Load(RandomValues(n * k, 32), n, k);
@@ -115,7 +115,7 @@ TEST_P(MatMul, LongRowResultDoesNotDependOnRowCount) {
     return out.Values();
   };
   const std::vector<float> all = product(0, rows);
-  for (const int64_t count : {1, 2, 3, 5, 7, 9, 13, 24}) {
+  for (const int64_t count : {1, 2, 5, 9, 24}) {
     const int64_t first = rows - count;
     const std::vector<float> expected(all.begin() + first * n, all.end());
     ASSERT_EQ(product(first, count), expected) << count << " rows";
