@@ -1,11 +1,25 @@
 #include "engine/step_loop.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/random.h"
 #include "engine/status_macros.h"
 
 namespace strata {
+namespace {
+
+// When the request ends whatever it has generated: past its deadline, or its time to generate.
+std::optional<Instant> ExpiryOf(const RequestState& request) {
+  std::optional<Instant> expiry = request.params.deadline;
+  if (const auto& limit = request.params.stopping.time_limit) {
+    const Instant end = request.submitted + *limit;
+    expiry = expiry ? std::min(*expiry, end) : end;
+  }
+  return expiry;
+}
+
+}  // namespace
 
 StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenizer,
                    const SpeculationPolicy* policy, const CostProfile& costs,
@@ -52,6 +66,9 @@ void StepLoop::Accept(std::shared_ptr<RequestState> request) {
   if (draft_vocabulary_) draft_vocabulary_->Count(request->prompt);
   ActiveRequest& active = active_[request->id];
   active.state = request;
+  if (const std::optional<Instant> expiry = ExpiryOf(*request)) {
+    expiries_.emplace(*expiry, request->id);
+  }
   const Speculation speculation = policy_->Resolve(request->params.speculation);
   request->unfinished_samples = request->params.sampling.num_samples;
   for (int i = 0; i < request->params.sampling.num_samples; ++i) {
@@ -86,7 +103,7 @@ void StepLoop::Abort(ActiveRequests::iterator request, const absl::Status& reaso
   }
   const std::shared_ptr<TokenSink> sink = request->second.state->sink;
   request->second.state->ticket.End();
-  active_.erase(request);
+  Forget(request);
   if (observer_ != nullptr) observer_->OnAborted(reason);
   sink->OnDone(reason);
 }
@@ -125,28 +142,35 @@ void StepLoop::Step() {
 }
 
 void StepLoop::ExpireRequests() {
+  if (expiries_.empty()) return;
   const Instant now = clock_->Now();
-  std::vector<RequestId> past_deadline;
-  for (auto& [id, active] : active_) {
-    const GenerateRequest& params = active.state->params;
-    if (params.deadline && now >= *params.deadline) past_deadline.push_back(id);
+  while (!expiries_.empty() && expiries_.begin()->first <= now) {
+    Expire(active_.find(expiries_.begin()->second), now);
   }
-  for (const RequestId id : past_deadline) {
-    Abort(active_.find(id), absl::DeadlineExceededError("the request's deadline has passed"));
+}
+
+void StepLoop::Expire(ActiveRequests::iterator request, Instant now) {
+  const GenerateRequest& params = request->second.state->params;
+  if (params.deadline && now >= *params.deadline) {
+    Abort(request, absl::DeadlineExceededError("the request's deadline has passed"));
+    return;
   }
   std::vector<Sequence*> out_of_time;
-  for (auto& [id, active] : active_) {
-    const auto& limit = active.state->params.stopping.time_limit;
-    if (!limit || now < active.state->submitted + *limit) continue;
-    for (const auto& sample : active.samples) {
-      if (sample) out_of_time.push_back(sample.get());
-    }
+  for (const auto& sample : request->second.samples) {
+    if (sample) out_of_time.push_back(sample.get());
   }
   for (Sequence* sequence : out_of_time) {
     Start(*sequence, now);
     sequence->Finish(FinishReason::kTimeLimit);
     Deliver(sequence, now);
   }
+}
+
+void StepLoop::Forget(ActiveRequests::iterator request) {
+  if (const std::optional<Instant> expiry = ExpiryOf(*request->second.state)) {
+    expiries_.erase({*expiry, request->first});
+  }
+  active_.erase(request);
 }
 
 void StepLoop::Start(Sequence& sequence, Instant now) {
@@ -206,7 +230,7 @@ void StepLoop::FinishSample(Sequence* sequence, Instant now) {
   if (observer_ != nullptr) observer_->OnFinished(event);
   request->sink->OnFinished(sequence->sample_index(), event);
   if (--request->unfinished_samples == 0) {
-    active_.erase(request->id);
+    Forget(active_.find(request->id));
     request->sink->OnDone(absl::OkStatus());
   } else {
     active_.at(request->id).samples[sequence->sample_index()].reset();

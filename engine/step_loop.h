@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -69,7 +70,10 @@ class StepLoop {
   };
   using ActiveRequests = std::unordered_map<RequestId, ActiveRequest>;
 
+  // Ends requests whose time is over.
   void ExpireRequests();
+  void Expire(ActiveRequests::iterator request, Instant now);
+  void Forget(ActiveRequests::iterator request);
   // Tells the sink that the sample begins, once.
   void Start(Sequence& sequence, Instant now);
   void Deliver(Sequence* sequence, Instant now);
@@ -94,6 +98,7 @@ class StepLoop {
   std::optional<DraftVocabulary> draft_vocabulary_;  // absent: nothing is learnt
   std::optional<Head> draft_head_;                   // absent: the model's own
   ActiveRequests active_;
+  std::set<std::pair<Instant, RequestId>> expiries_;      // of those in active_ that have one
   std::vector<std::pair<Sequence*, RequestId>> planned_;  // of the current round
   uint64_t num_sequences_made_ = 0;
   EngineCounters counters_;
