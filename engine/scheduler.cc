@@ -183,8 +183,9 @@ void Scheduler::PlanDecodes() {
   for (const Sequence* sequence : running_) {
     if (!sequence->decoding()) pending += sequence->num_pending();
   }
-  const int prefill_rows = static_cast<int>(std::min<int64_t>(
-      {pending, limits_.max_prefill_chunk, limits_.max_batch_tokens - limits_.max_batch_tokens / 4}));
+  const int prefill_rows = static_cast<int>(
+      std::min<int64_t>({pending, limits_.max_prefill_chunk,
+                         limits_.max_batch_tokens - limits_.max_batch_tokens / 4}));
   // Preemption shortens running_ from its end while this walks it from the front.
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence* sequence = running_[i];
