@@ -13,6 +13,7 @@
 #include "server/options.h"
 #include "server/request_defaults.h"
 #include "server/request_ids.h"
+#include "server/tenant_metrics.h"
 
 namespace strata::server {
 
@@ -26,6 +27,7 @@ struct Serving {
   CallTracker* calls;
   RequestIds* request_ids;
   AccessControl* access;
+  TenantMetrics* tenant_metrics;
   bool log_prompts;
 };
 
