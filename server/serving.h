@@ -14,6 +14,7 @@
 #include "server/request_defaults.h"
 #include "server/request_ids.h"
 #include "server/tenant_metrics.h"
+#include "server/write_thread.h"
 
 namespace strata::server {
 
@@ -28,6 +29,7 @@ struct Serving {
   RequestIds* request_ids;
   AccessControl* access;
   TenantMetrics* tenant_metrics;
+  WriteThread* writes;
   bool log_prompts;
 };
 
