@@ -49,7 +49,7 @@ class RoundExecutor {
   };
   // Runs the plan and commits tokens to its sequences; blocks of rejected drafts are left for
   // Scheduler::EndRound to take back. Sends only drafts to
-  // sinks; the caller sends what was committed.
+  // sinks; the caller sends what was committed. The report's drafts are valid until the next call.
   // Throws kernels::DeviceError.
   Result Run(const StepPlan& plan);
 
@@ -105,6 +105,7 @@ class RoundExecutor {
   };
 
   void Begin(const StepPlan& plan);
+  Duration Since(Instant begin) const { return clock_->Now() - begin; }
   void FillBlockTables();
   std::span<const TokenId> Drafts(const Work& work) const {
     return std::span(slots_.ids).subspan(work.first_slot, work.num_drafts);
@@ -112,7 +113,7 @@ class RoundExecutor {
 
   void Draft(RoundReport& report);
   void SortByExit();
-  void DraftMicroStep();
+  void DraftMicroStep(RoundReport& report);
   void DraftToken(Work& work, const Logits& logits);
   // Chooses the next draft. False: there is no room for what it was drawn from.
   bool ChooseDraft(Work& work, const Logits& logits, TokenId* id);
@@ -158,6 +159,8 @@ class RoundExecutor {
   SamplerScratch scratch_;
   BlockVerifier verifier_;
   Verdict verdict_;
+  std::vector<DraftTally> tallies_;
+  Duration head_time_{};
 };
 
 }  // namespace strata

@@ -33,7 +33,8 @@ StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenize
       kv_pool_(model->limits().num_kv_blocks, config.prefix_cache),
       scheduler_(config.scheduler, &kv_pool_),
       executor_(config.round, model, clock),
-      drafting_(config.drafting, costs) {
+      drafting_(config.drafting, costs),
+      speedup_(model->config().num_layers) {
   executor_.set_drafting_policy(&drafting_);
   if (config.learnt_draft_tokens == 0) return;
   const ModelConfig& model_config = model->config();
@@ -109,11 +110,13 @@ void StepLoop::Abort(ActiveRequests::iterator request, const absl::Status& reaso
 }
 
 void StepLoop::Step() {
+  const Instant begin = clock_->Now();
   ExpireRequests();
   drafting_.BeforePlan(scheduler_.running());
   const StepPlan& plan = scheduler_.Plan();
   if (plan.empty()) return;
   drafting_.AfterPlan(plan, draft_head_share());
+  speedup_.Begin(plan);
   // A failing sample takes its request's other samples with it: sequences may be gone by the time
   // that results are delivered.
   planned_.clear();
@@ -124,9 +127,11 @@ void StepLoop::Step() {
   }
   RoundExecutor::Result result = executor_.Run(plan);
   drafting_.AfterRound(result.report);
+  speedup_.End(drafting_.controller().costs(), result.report);
   result.report.cached_tokens = plan.num_cached_tokens;
   scheduler_.EndRound();
   const Instant now = clock_->Now();
+  result.report.overhead_time = delivery_time_ + (now - begin) - result.report.total_time;
   Count(result.report, now);
   for (const RequestId id : result.failed) {
     const auto it = active_.find(id);
@@ -139,6 +144,7 @@ void StepLoop::Step() {
     if (active_.contains(request_id)) Deliver(sequence, now);
   }
   LearnDraftTokens();
+  delivery_time_ = clock_->Now() - now;
 }
 
 void StepLoop::ExpireRequests() {

@@ -24,6 +24,7 @@
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/speculation_policy.h"
+#include "engine/speedup_meter.h"
 
 namespace strata {
 
@@ -95,6 +96,7 @@ class StepLoop {
   Scheduler scheduler_;
   RoundExecutor executor_;
   AutoDrafting drafting_;
+  SpeedupMeter speedup_;
   std::optional<DraftVocabulary> draft_vocabulary_;  // absent: nothing is learnt
   std::optional<Head> draft_head_;                   // absent: the model's own
   ActiveRequests active_;
@@ -102,6 +104,7 @@ class StepLoop {
   std::vector<std::pair<Sequence*, RequestId>> planned_;  // of the current round
   uint64_t num_sequences_made_ = 0;
   EngineCounters counters_;
+  Duration delivery_time_{};  // after the last round
   RateMeter emitted_, drafted_, accepted_;
 };
 

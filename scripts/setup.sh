@@ -36,6 +36,7 @@ file: tells programs from other files
 "
 test_packages="
 nginx-light: the test of deploy/nginx
+prometheus: the test of deploy/prometheus and deploy/grafana
 clang-format-14: the formatting test
 python3: the lint and integration tests
 openssl: certificates for the tests of TLS

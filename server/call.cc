@@ -39,12 +39,17 @@ Call::Call(const Serving& serving, grpc::CallbackServerContext* context, std::st
       caller_(serving.access->authenticator().Authenticate(*context, FullName(method_))),
       tenant_(caller_.ok() && caller_->token() != nullptr ? caller_->tenant()
                                                           : TenantOf(*context, serving.tenancy)),
+      tenant_metrics_(caller_.ok() && tenant_.ok() ? &serving.tenant_metrics->Find(tenant_->name)
+                                                   : nullptr),
       entry_(serving.access->live_calls(), caller_.ok() ? *caller_ : Caller()),
       admission_(Admit()) {
   AddLicenseMetadata(serving, context);
 }
 
-Call::~Call() { serving_.calls->End(method_, code_); }
+Call::~Call() {
+  if (tenant_metrics_ != nullptr) tenant_metrics_->OnCall(code_);
+  serving_.calls->End(method_, code_);
+}
 
 absl::Status Call::Admit() const {
   const absl::Status room = serving_.calls->Begin();
@@ -64,10 +69,14 @@ void Call::OnPrompt(const GenerateRequest& request) {
                                            std::get<std::vector<TokenId>>(request.prompt))));
 }
 
-void Call::OnStarted(const StartedEvent& event) { prompt_tokens_ += event.prompt_tokens; }
+void Call::OnStarted(const StartedEvent& event) {
+  prompt_tokens_ += event.prompt_tokens;
+  tenant_metrics_->OnPrompt(event.prompt_tokens);
+}
 
 void Call::OnDelta(int sample_index, const Delta& delta) {
   generated_tokens_ += static_cast<int64_t>(delta.token_ids.size());
+  tenant_metrics_->OnGenerated(delta.token_ids.size());
   if (serving_.log_prompts) answers_[sample_index] += delta.text;
 }
 

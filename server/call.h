@@ -59,6 +59,7 @@ class Call {
   const std::string request_id_;
   const absl::StatusOr<Caller> caller_;
   const absl::StatusOr<Tenant> tenant_;
+  TenantMetrics::Tenant* const tenant_metrics_;  // null: nobody knows who calls
   LiveCalls::Entry entry_;
   const absl::Status admission_;
   int64_t prompt_tokens_ = 0;

@@ -90,7 +90,7 @@ void GenerateReactor::Push(const std::function<void(ResponseQueue*)>& push) {
     push(&queue_);
     action = NextAction();
   }
-  Do(action);
+  DoSoon(action);
 }
 
 void GenerateReactor::End(absl::Status status) {
@@ -102,7 +102,7 @@ void GenerateReactor::End(absl::Status status) {
     // write may finish the call and delete this.
     action = NextAction();
   }
-  Do(action);
+  DoSoon(action);
 }
 
 GenerateReactor::Action GenerateReactor::NextAction() {
@@ -115,6 +115,10 @@ GenerateReactor::Action GenerateReactor::NextAction() {
     return Action::kWrite;
   }
   return status_ ? Action::kFinish : Action::kNone;
+}
+
+void GenerateReactor::DoSoon(Action action) {
+  if (action != Action::kNone) serving_.writes->Do([this, action] { Do(action); });
 }
 
 void GenerateReactor::Do(Action action) {
