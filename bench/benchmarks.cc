@@ -46,7 +46,10 @@ absl::StatusOr<OpenedEngine> OpenEngine(Options& options, RoundTotals* rounds) {
   const Room room = RoomFor(options, checkpoint->config());
   try {
     EngineOptions engine_options;
-    auto ranks = kernels::CreateCpuRanks({options.weights, options.num_threads, ""},
+    auto ranks = kernels::CreateCpuRanks({.weights = options.weights,
+                                          .num_threads = options.num_threads,
+                                          .isa = "",
+                                          .pin_threads = options.pin_threads},
                                          options.tensor_parallel, engine_options.rank_timeout);
     ASSIGN_OR_RETURN(const int64_t block_bytes, KvBlockBytesOfRanks(checkpoint->config(), ranks));
     result.kv_bytes_per_token = static_cast<double>(block_bytes) / kernels::kKvBlockTokens;

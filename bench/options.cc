@@ -79,6 +79,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
       ->check(CLI::IsMember({"bf16", "f32", "int8", "int4"}));
   app.add_option("--threads", options.num_threads, "Threads; 0: one per core")
       ->check(CLI::Range(0, 1024));
+  app.add_flag("--pin-threads", options.pin_threads, "Each thread stays on a core of its own");
   app.add_option("--tensor-parallel", options.tensor_parallel,
                  "Ranks that the model is split over; they share the threads")
       ->check(CLI::Range(1, 64));

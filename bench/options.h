@@ -32,6 +32,7 @@ struct Options {
   std::optional<kernels::WeightFormat> dtype;  // absent: a packed folder's own, else bf16
   kernels::WeightFormat weights = kernels::WeightFormat::kBF16;  // what that comes to
   int num_threads = 0;                                           // 0: one per core
+  bool pin_threads = false;                                      // each to a core of its own
   int tensor_parallel = 1;                                       // ranks, which share the threads
   std::set<Group> groups = {Group::kStartUp, Group::kPrefill,     Group::kDecode,
                             Group::kContext, Group::kSpeculative, Group::kMemory};

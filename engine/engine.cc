@@ -24,6 +24,7 @@
 #include "engine/step_loop.h"
 #include "engine/token_count_file.h"
 #include "engine/tokenizer/detokenizer.h"
+#include "kernels/cpu/cores.h"
 
 namespace strata {
 
@@ -246,6 +247,9 @@ absl::Status Engine::Impl::Start() {
   limits.max_logit_rows = kMaxLogitRows;
   limits.max_context = max_context_;
   limits.num_kv_blocks = num_blocks;
+  // One rank computes on this thread while it loads, then on the step thread, which inherits its
+  // cores; several have threads of their own.
+  const kernels::BoundScope bound(num_ranks_ == 1 ? ranks_[0].cores : std::vector<int>{});
   ASSIGN_OR_RETURN(model_, LoadModel(limits));
 
   StepLoop::Config loop;

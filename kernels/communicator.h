@@ -90,7 +90,7 @@ class LocalCommunicator final : public Communicator {
 struct RankDevice {
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Communicator> communicator;
-  std::vector<int> cores;  // that its thread should run on; empty: any
+  std::vector<int> cores;  // that the thread which calls it should run on; empty: any
 };
 
 }  // namespace strata::kernels

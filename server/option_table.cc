@@ -263,6 +263,8 @@ std::vector<OptionSpec> MakeTable() {
        SetDryRun},
       {"threads", "N", "Threads that compute; 0: one per core [0]",
        Integer([](Options* o) -> int& { return o->threads; }, 0, 1024)},
+      {"pin-threads", "on|off", "Each of them stays on a core of its own [off]",
+       Switch([](Options* o) -> bool& { return o->pin_threads; })},
       {"tensor-parallel", "N", "Ranks that the model is split over; they share the threads [1]",
        Integer([](Options* o) -> int& { return o->tensor_parallel; }, 1, 64)},
       {"rank-timeout", "TIME", "How late a rank may be before the server gives up [60s]",

@@ -66,6 +66,7 @@ struct Options {
   DeviceKind device = DeviceKind::kCpu;
   bool deterministic = true;  // what CudaBackendOptions says of it
   int threads = 0;            // of all ranks; 0: one per core
+  bool pin_threads = false;   // each to a core of its own
   int tensor_parallel = 1;    // ranks
   EngineOptions engine;
   TenancyOptions tenancy;

@@ -16,8 +16,11 @@ absl::StatusOr<std::vector<kernels::RankDevice>> MakeRankDevices(const Options& 
       return kernels::CreateCudaRanks({weights, /*device=*/0, options.deterministic},
                                       options.tensor_parallel, options.engine.rank_timeout);
     }
-    return kernels::CreateCpuRanks({weights, options.threads, /*isa=*/""}, options.tensor_parallel,
-                                   options.engine.rank_timeout);
+    return kernels::CreateCpuRanks({.weights = weights,
+                                    .num_threads = options.threads,
+                                    .isa = "",
+                                    .pin_threads = options.pin_threads},
+                                   options.tensor_parallel, options.engine.rank_timeout);
   } catch (const kernels::DeviceError& error) {
     return absl::FailedPreconditionError(error.what());
   }

@@ -117,7 +117,7 @@ using FloatCore = F32Core<Vec8, 2, 6>;
 // Five rows: ten sums, four widened weights and an operand fill the registers.
 using Bf16Core = WidenedBf16Core<Vec8, 2, 5>;
 using Int8 = Int8Core<Vec8, Ints8, 2, 4>;
-using Int4 = Int4Core<Vec8, Ints8, 2, 4>;
+using Int4 = Int4Core<Vec8, Ints8, 2, 4, 4>;
 
 template <class Core, template <class, class> class Epilogue>
 void Run(const MatMulTask& task) {
@@ -126,10 +126,11 @@ void Run(const MatMulTask& task) {
 
 void Read(const void* data, size_t bytes, float* sink) {
   const float* p = static_cast<const float*>(data);
+  const size_t ahead = FetchesAlone() ? 0 : kReadAhead / sizeof(float);
   __m256 sum[4] = {};
   for (size_t i = 0; i < bytes / sizeof(float); i += 32) {
-    __builtin_prefetch(p + i + kReadAhead / 4);
-    __builtin_prefetch(p + i + 16 + kReadAhead / 4);
+    __builtin_prefetch(p + i + ahead);
+    __builtin_prefetch(p + i + 16 + ahead);
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) sum[c] = _mm256_add_ps(sum[c], _mm256_loadu_ps(p + i + 8 * c));
   }

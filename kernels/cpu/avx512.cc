@@ -23,11 +23,12 @@ void GatedMatMul(const MatMulTask& task) {
 
 void Read(const void* data, size_t bytes, float* sink) {
   const float* p = static_cast<const float*>(data);
+  const size_t ahead = FetchesAlone() ? 0 : kReadAhead / sizeof(float);
   __m512 sum[4] = {};
   for (size_t i = 0; i < bytes / sizeof(float); i += 64) {
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) {
-      __builtin_prefetch(p + i + 16 * c + kReadAhead / 4);
+      __builtin_prefetch(p + i + 16 * c + ahead);
       sum[c] = _mm512_add_ps(sum[c], _mm512_loadu_ps(p + i + 16 * c));
     }
   }

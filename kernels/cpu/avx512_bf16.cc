@@ -21,15 +21,17 @@ namespace strata::kernels {
 namespace {
 
 struct DotCore : PlainCore<Vec16, 4, 6, 2, uint16_t> {
-  template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block& b, __m512 (&acc)[kRows][kVectors]) {
+  static constexpr int64_t kChunkBytes = kL2ChunkBytes;
+
+  template <int kRows, class Fetch>
+  static STRATA_INLINE void Accumulate(const Block& b, Fetch fetch,
+                                       __m512 (&acc)[kRows][kVectors]) {
     const char* weights = b.weights;
-    const char* prefetch = b.prefetch;
     for (int64_t i = 0; i < b.count; i += 2, weights += 4 * kCols) {
       __m512bh w[kVectors];
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) {
-        Prefetch(b, prefetch);
+        fetch.Next();
         w[c] = (__m512bh)_mm512_loadu_si512(weights + 64 * c);
       }
 #pragma GCC unroll 6
@@ -74,8 +76,8 @@ STRATA_INLINE void WidenOperands(const Block& b, float (&x)[kRows][kStride]) {
 struct StagedFmaCore : PlainCore<Vec16, 4, 6, 2, uint16_t> {
   static constexpr bool kStages = true;
   static constexpr int64_t kUsedGroupBytes = 2 * kGroupBytes;
-  static constexpr int64_t kPrefetches = kGroup;
-  static constexpr int64_t kChunk = kChunkBytes / (kCols * 4);
+  static constexpr int64_t kFetches = kGroup;
+  static constexpr int64_t kChunk = kL1ChunkBytes / (kCols * 4);
 
   static void Stage(const char* /*head*/, const char* weights, int64_t count, char* out) {
     float* wide = reinterpret_cast<float*>(out);
@@ -89,15 +91,15 @@ struct StagedFmaCore : PlainCore<Vec16, 4, 6, 2, uint16_t> {
     }
   }
 
-  template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block& b, __m512 (&acc)[kRows][kVectors]) {
+  template <int kRows, class Fetch>
+  static STRATA_INLINE void Accumulate(const Block& b, Fetch fetch,
+                                       __m512 (&acc)[kRows][kVectors]) {
     alignas(64) float x[kRows][kChunk];
     WidenOperands(b, x);
     const float* weights = reinterpret_cast<const float*>(b.weights);
-    const char* prefetch = b.prefetch;
     for (int64_t i = 0; i < b.count; i += 2, weights += 2 * kCols) {
-      Prefetch(b, prefetch);
-      Prefetch(b, prefetch);
+      fetch.Next();
+      fetch.Next();
       __m512 w[kVectors];
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) w[c] = Vec16::Load(weights + kCols + 16 * c);
@@ -111,20 +113,20 @@ struct StagedFmaCore : PlainCore<Vec16, 4, 6, 2, uint16_t> {
 
 struct FmaCore : PlainCore<Vec16, 4, 6, 2, uint16_t> {
   using ManyRows = StagedFmaCore;
-  static constexpr int64_t kChunk = kChunkBytes / (kCols * 2);
+  static constexpr int64_t kChunk = kL1ChunkBytes / (kCols * 2);
 
-  template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block& b, __m512 (&acc)[kRows][kVectors]) {
+  template <int kRows, class Fetch>
+  static STRATA_INLINE void Accumulate(const Block& b, Fetch fetch,
+                                       __m512 (&acc)[kRows][kVectors]) {
     alignas(64) float x[kRows][kChunk];
     WidenOperands(b, x);
     const __m512i high_half = _mm512_set1_epi32(-65536);
     const char* weights = b.weights;
-    const char* prefetch = b.prefetch;
     for (int64_t i = 0; i < b.count; i += 2, weights += 4 * kCols) {
       __m512 w[kVectors];
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) {
-        Prefetch(b, prefetch);
+        fetch.Next();
         const __m512i raw = _mm512_loadu_si512(weights + 64 * c);
         w[c] = _mm512_castsi512_ps(_mm512_and_si512(raw, high_half));
       }

@@ -41,7 +41,8 @@ struct Ints16 {
 };
 
 using Int8 = Int8Core<Vec16, Ints16, 4, 4>;
-using Int4 = Int4Core<Vec16, Ints16, 4, 5>;
+using Int4 = Int4Core<Vec16, Ints16, 4, 5, 6>;
+using UnstagedInt4 = Int4Core<Vec16, Ints16, 4, 5, 0>;
 
 template <class Core, template <class, class> class Epilogue>
 void Run(const MatMulTask& task) {
@@ -90,6 +91,9 @@ constexpr ProbeTable kProbes = {nullptr, nullptr, &Int8Ops};
 const KernelTable* Avx512VnniKernels(WeightFormat weights) {
   return weights == WeightFormat::kInt8 ? &kTable<WeightFormat::kInt8, Int8, Int8Format>
                                         : &kTable<WeightFormat::kInt4, Int4, Int4Format>;
+}
+const KernelTable* Avx512VnniUnstagedInt4Kernels() {
+  return &kTable<WeightFormat::kInt4, UnstagedInt4, Int4Format>;
 }
 const ProbeTable* Avx512VnniProbes() { return &kProbes; }
 

@@ -69,4 +69,11 @@ void BindThisThread(const std::vector<int>& cores) {
   sched_setaffinity(0, sizeof(set), &set);
 }
 
+BoundScope::BoundScope(const std::vector<int>& cores)
+    : before_(cores.empty() ? std::vector<int>{} : AvailableCores()) {
+  BindThisThread(cores);
+}
+
+BoundScope::~BoundScope() { BindThisThread(before_); }
+
 }  // namespace strata::kernels

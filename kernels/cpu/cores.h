@@ -19,6 +19,19 @@ std::vector<std::vector<int>> NumaNodes(const std::string& folder = "/sys/device
 // Where the system does not allow it nothing changes: it is a matter of speed.
 void BindThisThread(const std::vector<int>& cores);
 
+// BindThisThread for a while: the destructor, on the same thread, gives back the cores of before.
+// Threads started meanwhile keep these.
+class BoundScope {
+ public:
+  explicit BoundScope(const std::vector<int>& cores);
+  ~BoundScope();
+  BoundScope(const BoundScope&) = delete;
+  BoundScope& operator=(const BoundScope&) = delete;
+
+ private:
+  const std::vector<int> before_;  // empty: nothing has changed
+};
+
 }  // namespace strata::kernels
 
 #endif  // STRATA_KERNELS_CPU_CORES_H_

@@ -60,7 +60,7 @@ class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const CpuBackendOptions& options)
       : kernels_(ChooseKernels(options.weights, options.isa)),
-        pool_(options.num_threads, options.cores),
+        pool_(options.num_threads, options.cores, options.pin_threads),
         packed_weights_(kernels_, pool_) {}
 
   std::string Description() const override {

@@ -21,6 +21,9 @@ struct CpuBackendOptions {
   // or empty: what the environment variable STRATA_CPU_ISA says, else the best this CPU has.
   std::string isa;
   std::vector<int> cores = {};  // that the backend's own threads run on; empty: any
+  // Each thread stays on a core of its own: thread i on cores[i], one for each (CreateCpuRanks
+  // chooses them).
+  bool pin_threads = false;
 };
 
 // Throws DeviceError if `isa` is unknown or the CPU lacks it.

@@ -106,7 +106,7 @@ struct Ints4 {
 using FloatCore = F32Core<Vec4, 4, 2>;
 using Bf16Core = WidenedBf16Core<Vec4, 4, 2>;
 using Int8 = Int8Core<Vec4, Ints4, 4, 2>;
-using Int4 = Int4Core<Vec4, Ints4, 4, 2>;
+using Int4 = Int4Core<Vec4, Ints4, 4, 2, 2>;
 
 template <class Core, template <class, class> class Epilogue>
 void Run(const MatMulTask& task) {

@@ -137,6 +137,7 @@ const KernelTable* Avx2Kernels(WeightFormat weights);
 const ProbeTable* Avx2Probes();
 const KernelTable* Avx512F32Kernels();
 const KernelTable* Avx512VnniKernels(WeightFormat weights);  // kInt8, kInt4
+const KernelTable* Avx512VnniUnstagedInt4Kernels();  // the same bits, unpacked in registers only
 const ProbeTable* Avx512Probes();
 const KernelTable* Avx512Bf16Kernels();     // products with the bf16 dot instruction
 const KernelTable* Avx512Bf16FmaKernels();  // the same bits by widening and f32 FMA

@@ -1,17 +1,18 @@
 // The matrix product over a vector type V: one microkernel family for one to
-// many rows. A panel is taken in chunks of K that stay in L1 while all rows of
-// a tile pass over them; a microkernel holds the sums of a few rows times one
-// panel in registers over a chunk and parks them in memory until the next. So
-// each sum is one chain over K, whatever the number of rows. Rules of
+// many rows. A panel is taken in chunks of K that stay in a core's cache while
+// all rows of a tile pass over them; a microkernel holds the sums of a few rows
+// times one panel in registers over a chunk and parks them in memory until the
+// next. So each sum is one chain over K, whatever the number of rows. Rules of
 // vector_math.h apply.
 //
 // A Core provides kMaxRows, kVectors per panel row, their kCols, the kHeadBytes
 // that a panel starts with, the kGroup elements of K that then stand together,
-// their kGroupBytes, RowBytes(k) of an operand row, the type GatedOut that a
-// gated product is written in, and Accumulate<kRows>(block, acc), which calls
-// Prefetch kPrefetches times for each group. It may name another Core that does
-// the same for many rows (ManyRows, else void), and such a one may unpack each
-// chunk before it is used (kStages, Stage) to kUsedGroupBytes a group.
+// their kGroupBytes, RowBytes(k) of an operand row, kChunkBytes of a panel at a
+// time, the type GatedOut that a gated product is written in, and
+// Accumulate<kRows>(block, fetch, acc), which calls fetch.Next() kFetches times
+// for each group. It may name another Core that does the same for many rows
+// (ManyRows, else void; of at least kManyRowsFrom), and such a one may unpack
+// each chunk before it is used (kStages, Stage) to kUsedGroupBytes a group.
 
 #ifndef STRATA_KERNELS_CPU_MAT_MUL_KERNEL_H_
 #define STRATA_KERNELS_CPU_MAT_MUL_KERNEL_H_
@@ -21,17 +22,16 @@
 namespace strata::kernels {
 namespace {
 
-// Of a panel, at a time: with the rows' operands it fits in any L1 of 32 KiB.
-constexpr int64_t kChunkBytes = 16 * 1024;
-// If one block is all there is, a chunk is only how far ahead weights are fetched.
-constexpr int64_t kOneBlockChunkBytes = 8 * 1024;
+// Chunks that fit in any L1 of 32 KiB with the rows' operands, for cores that
+// widen operands beside them; and long ones, for L2, from which weights come fast
+// enough where several rows use each, and which park sums the less often.
+constexpr int64_t kL1ChunkBytes = 16 * 1024;
+constexpr int64_t kL2ChunkBytes = 128 * 1024;
+// How far ahead weights are fetched if one block is all there is.
+constexpr int64_t kNearBytes = 8 * 1024;
 constexpr int64_t kMaxTileRows = 96;  // whose parked sums still fit in L1 or close by
 
-// Elements of K in a chunk, a multiple of 16.
-template <class Core>
-constexpr int64_t ChunkOfK(int64_t bytes) {
-  return bytes / Core::kUsedGroupBytes * Core::kGroup;
-}
+constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A few rows times one chunk of one panel.
 struct Block {
@@ -42,10 +42,6 @@ struct Block {
   int64_t count;        // elements of K in this chunk, a multiple of 16
   const char* head;     // of the panel
   const char* weights;  // of this chunk; staged, if the core stages
-  // Weights that will be needed later. The blocks of a tile share the fetching
-  // of the next chunk evenly, so that memory is never idle.
-  const char* prefetch;
-  int64_t prefetch_step;  // bytes from one Prefetch to the next
 
   // Row r from the chunk's first element.
   template <class Operand>
@@ -54,10 +50,30 @@ struct Block {
   }
 };
 
-STRATA_INLINE void Prefetch(const Block& b, const char*& at) {
-  __builtin_prefetch(at);
-  at += b.prefetch_step;
-}
+// Fetches weights that will be needed later. One block alone fetches to L1, a
+// little ahead, or leaves it to the CPU. The blocks of a tile share the fetching of the next chunk
+// evenly, so that memory is never idle, and to L2: more lines can be on their way there, and in L1
+// the next chunk would displace the current one.
+struct FetchNear {
+  const char* at;
+
+  STRATA_INLINE void Next() {
+    __builtin_prefetch(at, 0, 3);
+    at += 64;
+  }
+};
+struct FetchNothing {
+  STRATA_INLINE void Next() {}
+};
+struct FetchShare {
+  const char* at;
+  int64_t step;  // bytes from one Next to the next
+
+  STRATA_INLINE void Next() {
+    __builtin_prefetch(at, 0, 2);
+    at += step;
+  }
+};
 
 // What the cores of plain weights, `kBytes` each, have in common.
 template <class V, int kPanelVectors, int kRowsAtOnce, int kBytes, class Operand>
@@ -66,13 +82,15 @@ struct PlainCore {
   using ManyRows = void;
   static constexpr bool kStages = false;
   static constexpr int kMaxRows = kRowsAtOnce;
+  static constexpr int kManyRowsFrom = 2 * kMaxRows + 1;
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
+  static constexpr int64_t kChunkBytes = kL1ChunkBytes;
   static constexpr int64_t kHeadBytes = 0;
   static constexpr int64_t kGroup = 16;
   static constexpr int64_t kGroupBytes = kGroup * kCols * kBytes;
   static constexpr int64_t kUsedGroupBytes = kGroupBytes;
-  static constexpr int64_t kPrefetches = kGroupBytes / 64;
+  static constexpr int64_t kFetches = kGroupBytes / 64;
   static constexpr int64_t RowBytes(int64_t k) { return k * static_cast<int64_t>(sizeof(Operand)); }
 };
 
@@ -82,14 +100,14 @@ struct F32Core : PlainCore<V, kPanelVectors, kRowsAtOnce, 4, float> {
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
 
-  template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
+  template <int kRows, class Fetch>
+  static STRATA_INLINE void Accumulate(const Block& b, Fetch fetch,
+                                       typename V::T (&acc)[kRows][kVectors]) {
     const float* w = reinterpret_cast<const float*>(b.weights);
-    const char* prefetch = b.prefetch;
     for (int64_t i = 0; i < b.count; ++i, w += kCols) {
 #pragma GCC unroll 4
       for (int c = 0; c < kCols / 16; ++c) {
-        Prefetch(b, prefetch);
+        fetch.Next();
       }
       typename V::T wide[kVectors];
 #pragma GCC unroll 4
@@ -110,13 +128,13 @@ struct WidenedBf16Core : PlainCore<V, kPanelVectors, kRowsAtOnce, 2, float> {
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
 
-  template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
+  template <int kRows, class Fetch>
+  static STRATA_INLINE void Accumulate(const Block& b, Fetch fetch,
+                                       typename V::T (&acc)[kRows][kVectors]) {
     static_assert(kCols == 16);  // one cache line per pair
     const uint16_t* w = reinterpret_cast<const uint16_t*>(b.weights);
-    const char* prefetch = b.prefetch;
     for (int64_t i = 0; i < b.count; i += 2, w += 2 * kCols) {
-      Prefetch(b, prefetch);
+      fetch.Next();
       typename V::T even[kVectors];
       typename V::T odd[kVectors];
 #pragma GCC unroll 4
@@ -191,8 +209,8 @@ struct Placement {
   bool add;
 };
 
-template <class V, class Core, class Epilogue, int kRows>
-__attribute__((noinline)) void MicroKernel(const Block& block,
+template <class V, class Core, class Epilogue, int kRows, class Fetch>
+__attribute__((noinline)) void MicroKernel(const Block& block, const Fetch& fetch,
                                            const Placement<typename Epilogue::Out>& place) {
   constexpr int kCols = Core::kVectors * V::kWidth;
   typename V::T acc[kRows][Core::kVectors];
@@ -203,7 +221,7 @@ __attribute__((noinline)) void MicroKernel(const Block& block,
       acc[r][c] = place.is_first ? V::Set1(0.0f) : V::Load(place.sums + r * kCols + c * V::kWidth);
     }
   }
-  Core::template Accumulate<kRows>(block, acc);
+  Core::template Accumulate<kRows>(block, fetch, acc);
   if (place.is_last) {
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
@@ -220,13 +238,14 @@ __attribute__((noinline)) void MicroKernel(const Block& block,
   }
 }
 
-template <class V, class Core, class Epilogue, int kRows>
-STRATA_INLINE void DispatchRows(int64_t rows, const Block& block,
+// Of at least kLeast rows.
+template <class V, class Core, class Epilogue, int kRows, int kLeast, class Fetch>
+STRATA_INLINE void DispatchRows(int64_t rows, const Block& block, const Fetch& fetch,
                                 const Placement<typename Epilogue::Out>& place) {
   if (rows == kRows) {
-    MicroKernel<V, Core, Epilogue, kRows>(block, place);
-  } else if constexpr (kRows > 1) {
-    DispatchRows<V, Core, Epilogue, kRows - 1>(rows, block, place);
+    MicroKernel<V, Core, Epilogue, kRows>(block, fetch, place);
+  } else if constexpr (kRows > kLeast) {
+    DispatchRows<V, Core, Epilogue, kRows - 1, kLeast>(rows, block, fetch, place);
   }
 }
 
@@ -243,33 +262,46 @@ void RunPanel(const MatMulTask& t, int64_t first, int64_t rows, int64_t panel) {
   const char* head = static_cast<const char*>(t.panels) +
                      panel * (Core::kHeadBytes + t.k / Core::kGroup * Core::kGroupBytes);
   const char* weights = head + Core::kHeadBytes;
-  const int64_t blocks = (rows + Core::kMaxRows - 1) / Core::kMaxRows;
-  alignas(64) char staged[Core::kStages ? kChunkBytes : 1];
-  const int64_t chunk = ChunkOfK<Core>(blocks > 1 ? kChunkBytes : kOneBlockChunkBytes);
+  const int64_t blocks = CeilDiv(rows, Core::kMaxRows);
+  alignas(64) char staged[Core::kStages ? Core::kChunkBytes : 1];
+  const int64_t chunk = Core::kChunkBytes / Core::kUsedGroupBytes * Core::kGroup;
   for (int64_t start = 0; start < t.k; start += chunk) {
     const int64_t count = t.k - start < chunk ? t.k - start : chunk;
     const int64_t chunk_bytes = count / Core::kGroup * Core::kGroupBytes;
     if constexpr (Core::kStages) Core::Stage(head, weights, count, staged);
-    for (int64_t b = 0, row = 0; b < blocks; ++b) {
+    const auto block_at = [&](int64_t row) {
+      return Block{
+          a + row * a_stride, a_stride, t.k, start, count, head, Core::kStages ? staged : weights};
+    };
+    const auto place_at = [&](int64_t row) {
+      return Placement<typename Epilogue::Out>{
+          sums + row * kCols, start == 0, start + count == t.k, out + row * t.n, t.n, valid, t.add};
+    };
+    if (blocks == 1 && FetchesAlone()) {
+      DispatchRows<V, Core, Epilogue, Core::kMaxRows, 1>(rows, block_at(0), FetchNothing{},
+                                                         place_at(0));
+    } else if (blocks == 1) {
+      DispatchRows<V, Core, Epilogue, Core::kMaxRows, 1>(
+          rows, block_at(0), FetchNear{weights + kNearBytes}, place_at(0));
+    }
+    for (int64_t b = 0, row = 0; blocks > 1 && b < blocks; ++b) {
       // Even blocks: 8 rows are 4 + 4, not 6 + 2.
       const int64_t end = rows * (b + 1) / blocks;
-      DispatchRows<V, Core, Epilogue, Core::kMaxRows>(
-          end - row,
-          {a + row * a_stride, a_stride, t.k, start, count, head, Core::kStages ? staged : weights,
-           weights + chunk_bytes + chunk_bytes * b / blocks,
-           Core::kGroupBytes / (Core::kPrefetches * blocks)},
-          {sums + row * kCols, start == 0, start + count == t.k, out + row * t.n, t.n, valid,
-           t.add});
+      const char* next = weights + chunk_bytes + chunk_bytes * b / blocks;
+      DispatchRows<V, Core, Epilogue, Core::kMaxRows, (Core::kMaxRows + 1) / 2>(
+          end - row, block_at(row),
+          FetchShare{next, CeilDiv(Core::kGroupBytes, Core::kFetches * blocks)}, place_at(row));
       row = end;
     }
     weights += chunk_bytes;
   }
 }
 
-// Rows whose operands stay in a core's L2 while the panels pass by.
+// Rows whose operands for a chunk stay in a core's L2 while the panels pass by, and all of them
+// close by.
 template <class Core>
 int64_t RowsPerTile(int64_t k) {
-  constexpr int64_t kTileBytes = 1024 * 1024;
+  constexpr int64_t kTileBytes = 2 * 1024 * 1024;
   const int64_t rows = kTileBytes / Core::RowBytes(k);
   if (rows >= kMaxTileRows) return kMaxTileRows / Core::kMaxRows * Core::kMaxRows;
   return rows < Core::kMaxRows ? Core::kMaxRows : rows / Core::kMaxRows * Core::kMaxRows;
@@ -286,17 +318,19 @@ struct ManyRowsOf<Core, void> {
 
 template <class V, class Core, class Epilogue>
 void RunPanels(const MatMulTask& t) {
-  const int64_t tile = RowsPerTile<Core>(t.k);
-  for (int64_t first = 0; first < t.rows; first += tile) {
-    const int64_t rows = t.rows - first < tile ? t.rows - first : tile;
+  using Many = typename ManyRowsOf<Core, typename Core::ManyRows>::Type;
+  const int64_t most = RowsPerTile<Core>(t.k);
+  const int64_t tiles = CeilDiv(t.rows, most);
+  for (int64_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const int64_t end = t.rows * (tile + 1) / tiles;
     for (int64_t p = t.first_panel; p < t.end_panel; ++p) {
-      if (rows > 2 * Core::kMaxRows) {
-        RunPanel<V, typename ManyRowsOf<Core, typename Core::ManyRows>::Type, Epilogue>(t, first,
-                                                                                        rows, p);
+      if (end - first >= Core::kManyRowsFrom) {
+        RunPanel<V, Many, Epilogue>(t, first, end - first, p);
       } else {
-        RunPanel<V, Core, Epilogue>(t, first, rows, p);
+        RunPanel<V, Core, Epilogue>(t, first, end - first, p);
       }
     }
+    first = end;
   }
 }
 

@@ -28,14 +28,16 @@ struct QuantizedCore {
   using ManyRows = void;
   static constexpr bool kStages = false;
   static constexpr int kMaxRows = kRowsAtOnce;
+  static constexpr int kManyRowsFrom = 2 * kMaxRows + 1;
   static constexpr int kVectors = kPanelVectors;
   static constexpr int kCols = kVectors * V::kWidth;
+  static constexpr int64_t kChunkBytes = kL2ChunkBytes;
   static constexpr int64_t kHeadBytes = kCols * Format::kHeadBytes;
   static constexpr int64_t kGroup = Format::kGroup;
   static constexpr int64_t kGroupBytes = kCols * Format::kColumnBytes;
   static constexpr int64_t kUsedGroupBytes = kGroupBytes;
   static constexpr int64_t kScaleLines = (kCols * Format::kScaleBytes + 63) / 64;
-  static constexpr int64_t kPrefetches = kGroup / Format::kPerLane * kCols / 16 + kScaleLines;
+  static constexpr int64_t kFetches = kGroup / Format::kPerLane * kCols / 16 + kScaleLines;
   static constexpr int64_t RowBytes(int64_t k) { return QuantizedRowBytes<Format>(k); }
 
   // Of the row's group that starts at element `k`.
@@ -44,10 +46,10 @@ struct QuantizedCore {
   }
 
   // `kBytes` of weights are about to be used.
-  template <int64_t kBytes>
-  static STRATA_INLINE void PrefetchFor(const Block& b, const char*& at) {
+  template <int64_t kBytes, class Fetch>
+  static STRATA_INLINE void FetchFor(Fetch& fetch) {
 #pragma GCC unroll 4
-    for (int64_t i = 0; i < kBytes; i += 64) Prefetch(b, at);
+    for (int64_t i = 0; i < kBytes; i += 64) fetch.Next();
   }
 
   // sums += the products of four elements of K, from i on in the chunk.
@@ -87,10 +89,10 @@ struct Int8Core : QuantizedCore<V, I, Int8Format, kPanelVectors, kRowsAtOnce> {
   using Base::kGroup;
   static constexpr int kVectors = kPanelVectors;
 
-  template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
+  template <int kRows, class Fetch>
+  static STRATA_INLINE void Accumulate(const Block& b, Fetch fetch,
+                                       typename V::T (&acc)[kRows][kVectors]) {
     const char* weights = b.weights;
-    const char* prefetch = b.prefetch;
     for (int64_t first = 0; first < b.count; first += kGroup) {
       const int64_t k = b.first + first;
       typename I::T sums[kRows][kVectors];
@@ -100,13 +102,13 @@ struct Int8Core : QuantizedCore<V, I, Int8Format, kPanelVectors, kRowsAtOnce> {
         for (int c = 0; c < kVectors; ++c) sums[r][c] = I::Start(Base::GroupOf(b, r, k)->offset);
       }
       for (int64_t i = first; i < first + kGroup; i += 4, weights += kCols * 4) {
-        Base::template PrefetchFor<kCols * 4>(b, prefetch);
+        Base::template FetchFor<kCols * 4>(fetch);
         typename I::T w[kVectors];
 #pragma GCC unroll 4
         for (int c = 0; c < kVectors; ++c) w[c] = I::FromBytes(weights + c * V::kWidth * 4);
         Base::template AddProducts<kRows>(b, i, w, sums);
       }
-      Base::template PrefetchFor<kCols * Int8Format::kScaleBytes>(b, prefetch);
+      Base::template FetchFor<kCols * Int8Format::kScaleBytes>(fetch);
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c, weights += V::kWidth * 2) {
         const typename V::T scale = V::LoadBf16(reinterpret_cast<const uint16_t*>(weights));
@@ -126,7 +128,7 @@ struct StagedInt4Core : QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOn
   static constexpr int kVectors = kPanelVectors;
   static constexpr bool kStages = true;
   static constexpr int64_t kUsedGroupBytes = kCols * (kGroup + 8);
-  static constexpr int64_t kPrefetches = kGroup / 4 * kCols / 16;
+  static constexpr int64_t kFetches = kGroup / 4 * kCols / 16;
 
   static void Stage(const char* head, const char* weights, int64_t count, char* out) {
     const float* column_scales = reinterpret_cast<const float*>(head);
@@ -148,10 +150,10 @@ struct StagedInt4Core : QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOn
     }
   }
 
-  template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
+  template <int kRows, class Fetch>
+  static STRATA_INLINE void Accumulate(const Block& b, Fetch fetch,
+                                       typename V::T (&acc)[kRows][kVectors]) {
     const char* weights = b.weights;
-    const char* prefetch = b.prefetch;
     for (int64_t first = 0; first < b.count; first += kGroup) {
       const int64_t k = b.first + first;
       const char* scales = weights + kCols * kGroup;
@@ -165,7 +167,7 @@ struct StagedInt4Core : QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOn
         }
       }
       for (int64_t i = first; i < first + kGroup; i += 4, weights += kCols * 4) {
-        Base::template PrefetchFor<kCols * 4>(b, prefetch);
+        Base::template FetchFor<kCols * 4>(fetch);
         typename I::T w[kVectors];
 #pragma GCC unroll 4
         for (int c = 0; c < kVectors; ++c) w[c] = I::FromBytes(weights + c * V::kWidth * 4);
@@ -181,20 +183,31 @@ struct StagedInt4Core : QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOn
   }
 };
 
-// Few rows: unpacked in registers, which costs less than a detour by memory.
 template <class V, class I, int kPanelVectors, int kRowsAtOnce>
+struct StagedInt4 {
+  using Core = StagedInt4Core<V, I, kPanelVectors, kRowsAtOnce>;
+};
+template <class V, class I, int kPanelVectors>
+struct StagedInt4<V, I, kPanelVectors, 0> {
+  using Core = void;
+};
+
+// Unpacked in registers, anew for each block of rows: for few rows cheaper than a
+// detour by memory. For many, kManyRowsAtOnce of them at once, that depends on
+// whether unpacking and products want the same ports of the CPU; 0: never.
+template <class V, class I, int kPanelVectors, int kRowsAtOnce, int kManyRowsAtOnce>
 struct Int4Core : QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOnce> {
   using Base = QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOnce>;
-  using ManyRows = StagedInt4Core<V, I, kPanelVectors, kRowsAtOnce>;
+  using ManyRows = typename StagedInt4<V, I, kPanelVectors, kManyRowsAtOnce>::Core;
   using Base::kCols;
   using Base::kGroup;
   static constexpr int kVectors = kPanelVectors;
 
-  template <int kRows>
-  static STRATA_INLINE void Accumulate(const Block& b, typename V::T (&acc)[kRows][kVectors]) {
+  template <int kRows, class Fetch>
+  static STRATA_INLINE void Accumulate(const Block& b, Fetch fetch,
+                                       typename V::T (&acc)[kRows][kVectors]) {
     const float* column_scales = reinterpret_cast<const float*>(b.head);
     const char* weights = b.weights;
-    const char* prefetch = b.prefetch;
     for (int64_t first = 0; first < b.count; first += kGroup) {
       const int64_t k = b.first + first;
       const char* codes = weights + kCols * kGroup / 2;
@@ -208,7 +221,7 @@ struct Int4Core : QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOnce> {
         }
       }
       for (int64_t i = first; i < first + kGroup; i += 8, weights += kCols * 4) {
-        Base::template PrefetchFor<kCols * 4>(b, prefetch);
+        Base::template FetchFor<kCols * 4>(fetch);
         typename I::T w[kVectors];
 #pragma GCC unroll 4
         for (int c = 0; c < kVectors; ++c) {
@@ -221,7 +234,7 @@ struct Int4Core : QuantizedCore<V, I, Int4Format, kPanelVectors, kRowsAtOnce> {
         }
         Base::template AddProducts<kRows>(b, i + 4, w, sums);
       }
-      Base::template PrefetchFor<kCols * Int4Format::kScaleBytes>(b, prefetch);
+      Base::template FetchFor<kCols * Int4Format::kScaleBytes>(fetch);
 #pragma GCC unroll 4
       for (int c = 0; c < kVectors; ++c) {
         const typename V::T scale = V::Mul(I::ToFloat(I::Codes(codes + c * V::kWidth)),

@@ -29,14 +29,14 @@ int TakeItem(std::atomic<uint64_t>& ticket, uint32_t epoch) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads, const std::vector<int>& cores)
+ThreadPool::ThreadPool(int num_threads, const std::vector<int>& cores, bool pinned)
     : num_threads_(num_threads > 0 ? num_threads : static_cast<int>(AvailableCores().size())),
       shares_(num_threads_) {
   try {
     workers_.reserve(num_threads_ - 1);
     for (int i = 1; i < num_threads_; ++i) {
-      workers_.emplace_back([this, i, cores] {
-        BindThisThread(cores);
+      workers_.emplace_back([this, i, own = pinned ? std::vector<int>{cores[i]} : cores] {
+        BindThisThread(own);
         WorkerLoop(i);
       });
     }

@@ -20,8 +20,9 @@ namespace strata::kernels {
 class ThreadPool {
  public:
   // num_threads counts the caller; 0 means one per core this process may run on. The pool's own
-  // threads run on `cores`; empty: on any.
-  explicit ThreadPool(int num_threads, const std::vector<int>& cores = {});
+  // threads run on `cores`; empty: on any. If pinned, thread i runs on cores[i] alone, the caller
+  // being thread 0, which is left as it is. REQUIRES: if pinned, a core for each thread.
+  explicit ThreadPool(int num_threads, const std::vector<int>& cores = {}, bool pinned = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

@@ -21,6 +21,16 @@
 namespace strata::kernels {
 namespace {
 
+// Whether the CPU fetches what is read in order by itself, and better than with fetches by
+// software, which then only compete (seen on Zen 4: 0.84 to 0.97 of the read bandwidth, without).
+STRATA_INLINE bool FetchesAlone() {
+#ifdef __x86_64__
+  return __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
 // Element access by type: float, or bf16 held as uint16_t.
 template <class V>
 STRATA_INLINE typename V::T LoadAny(const float* p) {

@@ -2,6 +2,7 @@
 """How the server starts, says where it listens, and ends."""
 
 import json
+import os
 import pathlib
 import signal
 import socket
@@ -69,6 +70,22 @@ class Start(unittest.TestCase):
         self.assertEqual(info["defaults"]["fixed"]["exit_layer"], 5)  # the variable, not the file
         self.assertEqual(info["dtype"], "f32")
 
+    def test_pinned_threads_have_a_core_each_and_others_all(self):
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) == 1:
+            self.skipTest("one core, to which every thread is bound")
+        for ranks in ("1", "2"):
+            with self.subTest(ranks=ranks), ServerProcess(
+                    "--pin-threads", "on", "--tensor-parallel", ranks) as server:
+                self.assertEqual(server.strata("generate", "-n", "4", "def f(").returncode, 0)
+                bound = []
+                for task in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir():
+                    allowed = os.sched_getaffinity(int(task.name))
+                    if sorted(allowed) != cores:
+                        self.assertEqual(len(allowed), 1, allowed)
+                        bound += allowed
+                self.assertEqual(sorted(bound), cores)
+
     def test_unusable_options_give_one_line_and_exit_code_2(self):
         for flags, words in (
                 ((), "--model"),
@@ -90,6 +107,7 @@ class Start(unittest.TestCase):
         for flags, words in ((("--exit-layer", "16"), "exit"),
                              (("--max-context", "4096"), "2048"),
                              (("--kv-cache-memory", "1MiB"), "KV"),
+                             (("--pin-threads", "on", "--threads", "1000"), "pin 1000 threads"),
                              (("--draft-vocabulary", "4096"), "[0, 4095]"),
                              (("--draft-token-counts", "counts"), "draft vocabulary"),
                              (("--draft-vocabulary", "9", "--draft-token-counts", __file__),

@@ -64,6 +64,19 @@ TEST(Cores, NoCoresBindNothing) {
   EXPECT_EQ(AvailableCores(), before);
 }
 
+TEST(Cores, AreGivenBackAfterAScope) {
+  const std::vector<int> before = AvailableCores();
+  std::vector<int> inherited;
+  {
+    const BoundScope bound({before.back()});
+    EXPECT_EQ(AvailableCores(), std::vector<int>{before.back()});
+    const BoundScope nothing({});
+    std::thread([&] { inherited = AvailableCores(); }).join();
+  }
+  EXPECT_EQ(AvailableCores(), before);
+  EXPECT_EQ(inherited, std::vector<int>{before.back()});
+}
+
 TEST(Nodes, HoldTheAvailableCoresOnly) {
   const std::vector<int> cores = AvailableCores();
   const std::string first = std::to_string(cores.front());
@@ -83,6 +96,34 @@ TEST(Ranks, StayOnANodeWhereNodesDivideThem) {
   EXPECT_EQ(CoresOfRanks(nodes, 4), (Nodes{{0, 1}, {0, 1}, {2, 3}, {2, 3}}));
   EXPECT_EQ(CoresOfRanks(nodes, 3), (Nodes{{}, {}, {}}));
   EXPECT_EQ(CoresOfRanks({{0, 1, 2, 3}}, 2), (Nodes{{}, {}}));
+}
+
+TEST(Ranks, ArePinnedToCoresOfTheirNodes) {
+  const Nodes nodes = {{0, 2, 4, 6}, {1, 3, 5, 7}};
+  EXPECT_EQ(PinnedCoresOfRanks(nodes, {3}), (Nodes{{0, 2, 4}}));
+  EXPECT_EQ(PinnedCoresOfRanks(nodes, {6}), (Nodes{{0, 2, 4, 6, 1, 3}}));
+  EXPECT_EQ(PinnedCoresOfRanks(nodes, {2, 3}), (Nodes{{0, 2}, {1, 3, 5}}));
+  EXPECT_EQ(PinnedCoresOfRanks(nodes, {2, 1, 2, 2}), (Nodes{{0, 2}, {4}, {1, 3}, {5, 7}}));
+  // Ranks that the nodes do not divide, and nodes of unlike size: whatever is next.
+  EXPECT_EQ(PinnedCoresOfRanks(nodes, {2, 3, 3}), (Nodes{{0, 2}, {4, 6, 1}, {3, 5, 7}}));
+  EXPECT_EQ(PinnedCoresOfRanks({{0, 1, 2}, {3}}, {2, 2}), (Nodes{{0, 1}, {2, 3}}));
+}
+
+TEST(Ranks, ThatArePinnedNeedACoreForEachThread) {
+  CpuBackendOptions options;
+  options.weights = WeightFormat::kF32;
+  options.pin_threads = true;
+  const auto cores = static_cast<int>(AvailableCores().size());
+  const std::vector<RankDevice> one = CreateCpuRanks(options, 1, std::chrono::minutes(1));
+  EXPECT_EQ(one[0].cores, std::vector<int>{NumaNodes().front().front()});
+  try {
+    CreateCpuRanks(options, cores + 1, std::chrono::minutes(1));
+    ADD_FAILURE() << "more ranks than cores are pinned";
+  } catch (const DeviceError& error) {
+    EXPECT_NE(std::string(error.what()).find(std::to_string(cores + 1) + " threads"),
+              std::string::npos)
+        << error.what();
+  }
 }
 
 TEST(Ranks, DivideTheThreads) {

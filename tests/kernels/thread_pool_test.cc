@@ -4,7 +4,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <mutex>
 #include <numeric>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "kernels/cpu/cores.h"
 
 namespace strata::kernels {
 namespace {
@@ -84,6 +90,25 @@ TEST(ThreadPool, WakesParkedWorkers) {
     std::this_thread::sleep_for(std::chrono::microseconds(i % 3 * 45));
   }
   EXPECT_EQ(total, 300 * 10);
+}
+
+// As many items as threads, each waiting for all: so each runs on a thread of its own.
+TEST(ThreadPool, PinnedThreadsHaveACoreEach) {
+  const std::vector<int> cores = AvailableCores();
+  const int threads = static_cast<int>(cores.size());
+  std::vector<int> backwards(cores.rbegin(), cores.rend());
+  ThreadPool pool(threads, backwards, /*pinned=*/true);
+  std::atomic<int> arrived = 0;
+  std::mutex mu;
+  std::multiset<std::vector<int>> seen;
+  pool.Run(threads, [&](int) {
+    for (arrived.fetch_add(1); arrived.load() < threads;) std::this_thread::yield();
+    std::lock_guard lock(mu);
+    seen.insert(AvailableCores());
+  });
+  std::multiset<std::vector<int>> expected = {cores};  // the caller stays as it is
+  for (int i = 1; i < threads; ++i) expected.insert({backwards[i]});
+  EXPECT_EQ(seen, expected);
 }
 
 TEST(ThreadPool, StartsAndStopsUnused) {

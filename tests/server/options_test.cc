@@ -74,6 +74,8 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
                                "f32",
                                "--threads",
                                "3",
+                               "--pin-threads",
+                               "on",
                                "--tensor-parallel",
                                "2",
                                "--rank-timeout",
@@ -148,6 +150,7 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
   EXPECT_EQ(options.weights, kernels::WeightFormat::kF32);
   EXPECT_FALSE(options.deterministic);
   EXPECT_EQ(options.threads, 3);
+  EXPECT_TRUE(options.pin_threads);
   EXPECT_EQ(options.tensor_parallel, 2);
   EXPECT_EQ(options.engine.rank_timeout, std::chrono::seconds(9));
   EXPECT_EQ(options.engine.kv_cache_bytes, 5 << 20);
