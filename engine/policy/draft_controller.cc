@@ -244,7 +244,7 @@ void DraftController::Decide(const Estimate& estimate) {
                      : !any_may                                   ? DraftDecision::kCap
                      : estimate.late && estimate.micro_steps == 0 ? DraftDecision::kLatency
                                                                   : off_reason_;
-  report_.expected_speedup = drafting_ ? estimate.tokens_per_second / estimate.plain : 1;
+  report_.expected_speedup = drafting_ ? drafting / plain : 1;
 }
 
 // As many drafts as would pay if each turned out to be a sure one: Review ends the others.
