@@ -16,6 +16,7 @@ StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenize
       policy_(policy),
       observer_(observer),
       clock_(clock),
+      created_(clock->Now()),
       kv_pool_(model->limits().num_kv_blocks, config.prefix_cache),
       scheduler_(config.scheduler, &kv_pool_),
       executor_(config.round, model, clock),
@@ -92,6 +93,7 @@ void StepLoop::Abort(ActiveRequests::iterator request, const absl::Status& reaso
 }
 
 void StepLoop::Step() {
+  const Instant begin = clock_->Now();
   ExpireRequests();
   drafting_.BeforePlan(scheduler_.running());
   const StepPlan& plan = scheduler_.Plan();
@@ -106,6 +108,7 @@ void StepLoop::Step() {
     planned_.emplace_back(entry.sequence, entry.sequence->request()->id);
   }
   RoundExecutor::Result result = executor_.Run(plan);
+  executor_.Describe(&record_);
   drafting_.AfterRound(result.report);
   result.report.cached_tokens = plan.num_cached_tokens;
   scheduler_.EndRound();
@@ -122,6 +125,30 @@ void StepLoop::Step() {
     if (active_.contains(request_id)) Deliver(sequence, now);
   }
   LearnDraftTokens();
+  Trace(result.report, begin, start, clock_->Now());
+}
+
+void StepLoop::Trace(const RoundReport& report, Instant begin, Instant start, Instant end) {
+  const auto nanoseconds = [](Duration time) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+  };
+  RoundRecord& record = record_;  // its sequences are written down already
+  record.start_ns = nanoseconds(begin - created_);
+  record.plan_ns = nanoseconds(start - begin);
+  record.draft_ns = nanoseconds(report.draft_time);
+  record.sweep_ns = nanoseconds(report.sweep_time);
+  record.verify_ns = nanoseconds(report.verify_time);
+  record.probe_ns = nanoseconds(report.probe_time);
+  record.deliver_ns = nanoseconds(end - start - report.total_time);
+  record.draft_micro_steps = report.draft_micro_steps;
+  record.prefill_rows = report.prefill_rows;
+  record.decode_rows = report.decode_rows;
+  record.cached_tokens = report.cached_tokens;
+  record.drafted_tokens = report.drafted_tokens;
+  record.accepted_tokens = report.accepted_tokens;
+  record.emitted_tokens = report.emitted_tokens;
+  record.preemptions = report.preemptions;
+  trace_.Add(record);
 }
 
 void StepLoop::ExpireRequests() {
@@ -155,6 +182,7 @@ void StepLoop::Start(Sequence& sequence, Instant now) {
   sequence.first_scheduled = now;
   const RequestState& request = *sequence.request();
   StartedEvent event;
+  event.request = request.id;
   event.prompt_tokens = sequence.num_prompt_tokens();
   event.cached_prompt_tokens = sequence.num_computed();
   event.seed = request.params.sampling.seed;

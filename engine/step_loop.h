@@ -20,6 +20,7 @@
 #include "engine/policy/auto_drafting.h"
 #include "engine/rate_meter.h"
 #include "engine/round.h"
+#include "engine/round_trace.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/speculation_policy.h"
@@ -61,6 +62,9 @@ class StepLoop {
   EngineLoad MakeLoad();
   DraftController& draft_controller() { return drafting_.controller(); }
   const EngineCounters& counters() const { return counters_; }
+  // These from any thread.
+  const RoundTrace& trace() const { return trace_; }
+  Instant created() const { return created_; }
 
  private:
   struct ActiveRequest {
@@ -77,6 +81,8 @@ class StepLoop {
   void FinishSample(Sequence* sequence, Instant now);
   void Abort(ActiveRequests::iterator request, const absl::Status& reason);
   void Count(const RoundReport& report, Instant now);
+  // Times of a step: its begin, the round's begin, its end.
+  void Trace(const RoundReport& report, Instant begin, Instant start, Instant end);
   void LearnDraftTokens();
   double draft_head_share() const;
 
@@ -86,6 +92,7 @@ class StepLoop {
   const SpeculationPolicy* const policy_;
   EngineObserver* const observer_;
   const Clock* const clock_;
+  const Instant created_;  // what the trace counts from
 
   KvPool kv_pool_;
   Scheduler scheduler_;
@@ -97,6 +104,8 @@ class StepLoop {
   std::vector<std::pair<Sequence*, RequestId>> planned_;  // of the current round
   uint64_t num_sequences_made_ = 0;
   EngineCounters counters_;
+  RoundTrace trace_;
+  RoundRecord record_;  // of the current round
   RateMeter emitted_, drafted_, accepted_;
 };
 
