@@ -7,7 +7,7 @@ seconds="${1:-300}"
 shift || true
 targets=("$@")
 [[ ${#targets[@]} == 0 ]] &&
-  targets=(safetensors model_config tokenizer_json detokenizer request_translation)
+  targets=(safetensors model_config tokenizer_json detokenizer request_translation trace_context)
 
 cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz --parallel "${JOBS:-$(nproc)}" --target "${targets[@]/#/fuzz_}"

@@ -37,6 +37,8 @@ class ServerMetrics final : public EngineObserver {
 
   // A line of the audit log could not be written.
   void OnAuditLineLost();
+  // A line of the log could not be written.
+  void OnLogLineLost();
   // A file could not be read again; `what`: "credentials", "certificates", ...
   void OnReloadFailed(const std::string& what);
   void SetCertificateEnd(std::chrono::system_clock::time_point not_after);
@@ -73,6 +75,7 @@ class ServerMetrics final : public EngineObserver {
   prometheus::Family<prometheus::Counter>& finished_;
   prometheus::Family<prometheus::Counter>& aborted_;
   prometheus::Counter& audit_lines_lost_;
+  prometheus::Counter& log_lines_lost_;
   prometheus::Family<prometheus::Counter>& reload_failures_;
   prometheus::Gauge& stuck_;
   prometheus::Histogram& time_to_first_token_;
