@@ -61,16 +61,17 @@ class SlowProxy:
 
     def _run(self):
         client, _ = self._listener.accept()
-        threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
-        passed = 0
-        try:
-            while data := self._server.recv(1024 if passed < self.PROMPTLY else 1):
-                client.sendall(data)
-                passed += len(data)
-                if passed >= self.PROMPTLY and self._ends.wait(1):
-                    return
-        except OSError:
-            pass  # one of them is gone
+        with client:
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+            passed = 0
+            try:
+                while data := self._server.recv(1024 if passed < self.PROMPTLY else 1):
+                    client.sendall(data)
+                    passed += len(data)
+                    if passed >= self.PROMPTLY and self._ends.wait(1):
+                        return
+            except OSError:
+                pass  # one of them is gone
 
     def _pass_on(self, client):
         try:
@@ -232,10 +233,12 @@ class Clock(unittest.TestCase):
             clock = folder / "clock"
             self.replace(clock, "+0\n")
             environment = {"LD_PRELOAD": str(self.LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(clock),
-                           "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+                           "FAKETIME_NO_CACHE": "1",
+                           # By its name in older and newer versions.
+                           "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
             with ServerProcess("--credentials", credentials, "--open-methods",
                                "strata.v1.Inference", environment=environment) as server:
-                for jump in ("+7200", "+0", "-86400"):
+                for number, jump in enumerate(("+7200", "+0", "-86400")):
                     stream = server.start_strata("generate", "--timeout", "60", "-n", "400",
                                                  "--ignore-eos", "--json", "def f(")
                     stream.stdout.readline()
@@ -245,7 +248,7 @@ class Clock(unittest.TestCase):
                     self.assertIn('"finished"', out.splitlines()[-1])
                     # What is done once a second still is.
                     reads = server.stderr.count(": 0 tokens read")
-                    self.replace(credentials, f'[[tenant]]\nname = "lab{jump}"\n')
+                    self.replace(credentials, f'[[tenant]]\nname = "lab{number}"\n')
                     self.assertTrue(wait_until(
                         lambda: server.stderr.count(": 0 tokens read") > reads, 20),
                         f"not after {jump}")
