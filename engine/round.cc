@@ -416,4 +416,18 @@ void RoundExecutor::Finish(Work& work, RoundReport& report) {
   report.emitted_tokens += work.num_committed;
 }
 
+void RoundExecutor::Describe(RoundRecord* record) const {
+  record->num_sequences = static_cast<uint32_t>(works_.size());
+  const size_t count = std::min(works_.size(), RoundRecord::kMaxSequences);
+  for (size_t i = 0; i < count; ++i) {
+    const Work& work = works_[i];
+    record->sequences[i] = {work.sequence->request()->id,
+                            static_cast<uint32_t>(work.num_rows),
+                            static_cast<uint8_t>(work.sequence->sample_index()),
+                            static_cast<uint8_t>(work.num_drafts),
+                            static_cast<uint8_t>(work.num_accepted),
+                            static_cast<uint8_t>(work.num_committed)};
+  }
+}
+
 }  // namespace strata

@@ -21,6 +21,7 @@
 #include "engine/model/model.h"
 #include "engine/observer.h"
 #include "engine/proposal_store.h"
+#include "engine/round_trace.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
@@ -59,6 +60,9 @@ class RoundExecutor {
   // `policy` is asked between micro-steps and told what became of drafts; it must outlive its use.
   // Null: every row drafts as much as its plan lets it. Between rounds.
   void set_drafting_policy(DraftingPolicy* policy) { drafting_policy_ = policy; }
+
+  // Writes down what the last round did with each sequence.
+  void Describe(RoundRecord* record) const;
 
   int exit_rows_used() const { return exit_rows_.num_used(); }
 

@@ -30,6 +30,7 @@ StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenize
       policy_(policy),
       observer_(observer),
       clock_(clock),
+      created_(clock->Now()),
       kv_pool_(model->limits().num_kv_blocks, config.prefix_cache),
       scheduler_(config.scheduler, &kv_pool_),
       executor_(config.round, model, clock),
@@ -126,6 +127,7 @@ void StepLoop::Step() {
     planned_.emplace_back(entry.sequence, entry.sequence->request()->id);
   }
   RoundExecutor::Result result = executor_.Run(plan);
+  executor_.Describe(&record_);
   drafting_.AfterRound(result.report);
   speedup_.End(drafting_.controller().costs(), result.report);
   result.report.cached_tokens = plan.num_cached_tokens;
@@ -144,7 +146,32 @@ void StepLoop::Step() {
     if (active_.contains(request_id)) Deliver(sequence, now);
   }
   LearnDraftTokens();
-  delivery_time_ = clock_->Now() - now;
+  const Instant end = clock_->Now();
+  delivery_time_ = end - now;
+  Trace(result.report, begin, start, end);
+}
+
+void StepLoop::Trace(const RoundReport& report, Instant begin, Instant start, Instant end) {
+  const auto nanoseconds = [](Duration time) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+  };
+  RoundRecord& record = record_;  // its sequences are written down already
+  record.start_ns = nanoseconds(begin - created_);
+  record.plan_ns = nanoseconds(start - begin);
+  record.draft_ns = nanoseconds(report.draft_time);
+  record.sweep_ns = nanoseconds(report.sweep_time);
+  record.verify_ns = nanoseconds(report.verify_time);
+  record.probe_ns = nanoseconds(report.probe_time);
+  record.deliver_ns = nanoseconds(end - start - report.total_time);
+  record.draft_micro_steps = report.draft_micro_steps;
+  record.prefill_rows = report.prefill_rows;
+  record.decode_rows = report.decode_rows;
+  record.cached_tokens = report.cached_tokens;
+  record.drafted_tokens = report.drafted_tokens;
+  record.accepted_tokens = report.accepted_tokens;
+  record.emitted_tokens = report.emitted_tokens;
+  record.preemptions = report.preemptions;
+  trace_.Add(record);
 }
 
 void StepLoop::ExpireRequests() {
@@ -185,6 +212,7 @@ void StepLoop::Start(Sequence& sequence, Instant now) {
   sequence.first_scheduled = now;
   const RequestState& request = *sequence.request();
   StartedEvent event;
+  event.request = request.id;
   event.prompt_tokens = sequence.num_prompt_tokens();
   event.cached_prompt_tokens = sequence.num_computed();
   event.seed = request.params.sampling.seed;

@@ -21,6 +21,7 @@
 #include "engine/policy/auto_drafting.h"
 #include "engine/rate_meter.h"
 #include "engine/round.h"
+#include "engine/round_trace.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/speculation_policy.h"
@@ -63,6 +64,9 @@ class StepLoop {
   EngineLoad MakeLoad();
   DraftController& draft_controller() { return drafting_.controller(); }
   const EngineCounters& counters() const { return counters_; }
+  // These from any thread.
+  const RoundTrace& trace() const { return trace_; }
+  Instant created() const { return created_; }
 
  private:
   struct ActiveRequest {
@@ -82,6 +86,8 @@ class StepLoop {
   void FinishSample(Sequence* sequence, Instant now);
   void Abort(ActiveRequests::iterator request, const absl::Status& reason);
   void Count(const RoundReport& report, Instant now);
+  // Times of a step: its begin, the round's begin, its end.
+  void Trace(const RoundReport& report, Instant begin, Instant start, Instant end);
   void LearnDraftTokens();
   double draft_head_share() const;
 
@@ -91,6 +97,7 @@ class StepLoop {
   const SpeculationPolicy* const policy_;
   EngineObserver* const observer_;
   const Clock* const clock_;
+  const Instant created_;  // what the trace counts from
 
   KvPool kv_pool_;
   Scheduler scheduler_;
@@ -105,6 +112,8 @@ class StepLoop {
   uint64_t num_sequences_made_ = 0;
   EngineCounters counters_;
   Duration delivery_time_{};  // after the last round
+  RoundTrace trace_;
+  RoundRecord record_;  // of the current round
   RateMeter emitted_, drafted_, accepted_;
 };
 

@@ -42,6 +42,7 @@ class GenerateReactor::Sink final : public TokenSink {
   }
 
   void OnFinished(int sample_index, FinishedEvent event) override {
+    reactor_->call_.OnFinished(event);
     v1::Finished finished = reactor_->translation_.Finished(event);
     reactor_->Push([&](ResponseQueue* q) { q->PushFinished(sample_index, std::move(finished)); });
   }

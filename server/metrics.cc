@@ -98,6 +98,8 @@ ServerMetrics::ServerMetrics()
                                          kAnswerBuckets)),
       audit_lines_lost_(factory_.AddCounter("strata_audit_lines_lost_total",
                                             "Lines of the audit log that could not be written")),
+      log_lines_lost_(factory_.AddCounter("strata_log_lines_lost_total",
+                                          "Lines of the log that could not be written to stderr")),
       reload_failures_(
           factory_.AddFamily("strata_reload_failures_total",
                              "Changed files that were broken, so that the old was kept")),
@@ -172,6 +174,8 @@ void ServerMetrics::OnCall(const std::string& method, grpc::StatusCode code) {
 }
 
 void ServerMetrics::OnAuditLineLost() { audit_lines_lost_.Increment(); }
+
+void ServerMetrics::OnLogLineLost() { log_lines_lost_.Increment(); }
 
 void ServerMetrics::OnReloadFailed(const std::string& what) {
   reload_failures_.Add({{"what", what}}).Increment();

@@ -38,6 +38,8 @@ class ServerMetrics final : public EngineObserver {
 
   // A line of the audit log could not be written.
   void OnAuditLineLost();
+  // A line of the log could not be written.
+  void OnLogLineLost();
   // A file could not be read again; `what`: "credentials", "certificates", ...
   void OnReloadFailed(const std::string& what);
   void SetCertificateEnd(std::chrono::system_clock::time_point not_after);
@@ -88,6 +90,7 @@ class ServerMetrics final : public EngineObserver {
   prometheus::Histogram& prefill_time_;
   prometheus::Histogram& decode_time_;
   prometheus::Counter& audit_lines_lost_;
+  prometheus::Counter& log_lines_lost_;
   prometheus::Family<prometheus::Counter>& reload_failures_;
   prometheus::Gauge& stuck_;
   SpeculationMetrics speculation_;
