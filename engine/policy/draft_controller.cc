@@ -10,6 +10,9 @@ namespace {
 // Drafting must promise so much more to begin, or to move to another exit; and so much to go on.
 constexpr double kHysteresis = 1.03;
 constexpr double kWorthwhile = 1.01;
+// What drafting brought over what it promised counts up to here: beyond, it was promised before the
+// models knew what they know now.
+constexpr double kMostDistrust = 0.06;
 constexpr int kRoundsBetweenExitChoices = 16;
 constexpr int kRoundsToConfirmAnExit = 4;
 constexpr size_t kMostSampledRows = 32;
@@ -231,7 +234,9 @@ int DraftController::BestExitOf(DraftRow& row) {
 
 void DraftController::Decide(const Estimate& estimate) {
   const double plain = plain_ledger_.truth() * estimate.plain;
-  const double drafting = draft_ledger_.truth() * estimate.tokens_per_second;
+  const double truth = std::clamp(draft_ledger_.truth() / plain_ledger_.truth(), 1 - kMostDistrust,
+                                  1 + kMostDistrust);
+  const double drafting = truth * plain_ledger_.truth() * estimate.tokens_per_second;
   drafting_ =
       estimate.micro_steps > 0 && drafting > (drafting_ ? kWorthwhile : kHysteresis) * plain;
   promised_rate_ = drafting_ ? estimate.promised : estimate.promised_plain;

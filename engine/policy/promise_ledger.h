@@ -20,7 +20,7 @@ class PromiseLedger {
   double truth() const { return (tokens_ + kPrior) / (promised_ + kPrior); }
 
  private:
-  static constexpr double kKept = 0.998;
+  static constexpr double kKept = 0.995;
   static constexpr double kPrior = 64;
 
   double tokens_ = 0, promised_ = 0;
