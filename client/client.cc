@@ -151,4 +151,10 @@ absl::StatusOr<v1::Load> Client::GetLoad(const CallOptions& options) {
                          options, token_);
 }
 
+absl::StatusOr<v1::Trace> Client::GetTrace(const v1::GetTraceRequest& request,
+                                           const CallOptions& options) {
+  return Unary<v1::Trace>(control_, &v1::Control::StubInterface::GetTrace, request, options,
+                          token_);
+}
+
 }  // namespace strata::client

@@ -72,6 +72,8 @@ class Client {
                                                     const CallOptions& options = {});
   absl::StatusOr<v1::ModelInfo> GetModelInfo(const CallOptions& options = {});
   absl::StatusOr<v1::Load> GetLoad(const CallOptions& options = {});
+  absl::StatusOr<v1::Trace> GetTrace(const v1::GetTraceRequest& request,
+                                     const CallOptions& options = {});
 
  private:
   const std::unique_ptr<v1::Inference::StubInterface> inference_;

@@ -57,4 +57,14 @@ target_link_libraries(strata_grpc INTERFACE
   -Wl,--whole-archive ${GRPC_REFLECTION_ARCHIVE} -Wl,--no-whole-archive
   -Wl,--start-group ${GRPC_archives} ${PROTOBUF_ARCHIVE} -Wl,--end-group
   ${GRPC_shared} Threads::Threads)
-target_link_options(strata_grpc INTERFACE -Wl,--exclude-libs,ALL)
+if(STRATA_FUZZ)
+  # Clang's sanitizers are archives, too, whose malloc and free shared libraries must see.
+  set(hidden libstrata_proto.a)
+  foreach(archive IN LISTS GRPC_archives PROTOBUF_ARCHIVE GRPC_REFLECTION_ARCHIVE)
+    get_filename_component(name ${archive} NAME)
+    string(APPEND hidden ":${name}")
+  endforeach()
+  target_link_options(strata_grpc INTERFACE -Wl,--exclude-libs,${hidden})
+else()
+  target_link_options(strata_grpc INTERFACE -Wl,--exclude-libs,ALL)
+endif()

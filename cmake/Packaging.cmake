@@ -12,7 +12,8 @@ install(FILES deploy/debian/strata.toml DESTINATION /etc/strata COMPONENT strata
 install(FILES README.md CHANGELOG.md NOTICE deploy/nginx/strata.conf
         DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT strata)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPONENT strata)
-install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT strata)
+install(DIRECTORY docs deploy/prometheus deploy/grafana
+        DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT strata)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME strata)

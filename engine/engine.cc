@@ -165,6 +165,7 @@ class Engine::Impl {
 
   EngineLoad GetLoad() const;
   EngineCounters GetCounters() const;
+  const StepLoop& loop() const { return *loop_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const std::string& backend_description() const { return backend_description_; }
@@ -520,6 +521,10 @@ bool Engine::WaitUntilIdle(Instant deadline) { return impl_->WaitUntilIdle(deadl
 void Engine::Stop(absl::Status reason) { impl_->Stop(std::move(reason)); }
 EngineLoad Engine::GetLoad() const { return impl_->GetLoad(); }
 EngineCounters Engine::GetCounters() const { return impl_->GetCounters(); }
+std::vector<RoundRecord> Engine::GetTrace(size_t max_rounds) const {
+  return impl_->loop().trace().Last(max_rounds);
+}
+Instant Engine::trace_begin() const { return impl_->loop().created(); }
 const Checkpoint& Engine::checkpoint() const { return impl_->checkpoint(); }
 const Tokenizer& Engine::tokenizer() const { return impl_->tokenizer(); }
 int Engine::max_context() const { return impl_->max_context(); }

@@ -19,6 +19,7 @@
 #include "engine/observer.h"
 #include "engine/request.h"
 #include "engine/request_validation.h"
+#include "engine/round_trace.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/verification.h"
 #include "kernels/backend.h"
@@ -149,6 +150,10 @@ class Engine {
 
   EngineLoad GetLoad() const;
   EngineCounters GetCounters() const;
+  // The last rounds, `max_rounds` and RoundTrace::kNumRounds at most, the oldest first.
+  std::vector<RoundRecord> GetTrace(size_t max_rounds) const;
+  // When their start_ns would be 0.
+  Instant trace_begin() const;
   const Checkpoint& checkpoint() const;
   const Tokenizer& tokenizer() const;
   int max_context() const;

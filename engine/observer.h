@@ -4,12 +4,20 @@
 #define STRATA_ENGINE_OBSERVER_H_
 
 #include <cstdint>
+#include <span>
 
 #include "engine/clock.h"
 #include "engine/policy/draft_report.h"
 #include "engine/request.h"
 
 namespace strata {
+
+// The drafts of one sequence in one round.
+struct DraftTally {
+  int exit_layer = 0;
+  int num_drafts = 0;
+  int num_accepted = 0;
+};
 
 // One round: draft micro-steps, one full sweep, verification.
 struct RoundReport {
@@ -18,6 +26,9 @@ struct RoundReport {
   Duration verify_time{};  // heads of the sweep, sampling, verification and commits
   Duration probe_time{};   // of asking other exits what they would have drafted
   Duration total_time{};
+  Duration draft_layers_time{};  // the layers' part of draft_time
+  Duration head_time{};          // the output matrix's parts of draft_time and verify_time
+  Duration overhead_time{};      // of the step thread since the round before, beside total_time
   int draft_micro_steps = 0;
   int64_t draft_row_layers = 0;  // (row, layer) pairs that the micro-steps computed
   int num_sequences = 0;
@@ -30,6 +41,10 @@ struct RoundReport {
   int preemptions = 0;
   int num_probes = 0;
   DraftReport drafting;
+  // In which time, by the cost model, plain decoding would have committed emitted_tokens. 0 where
+  // nothing was drafted, or prompts were computed.
+  double plain_seconds = 0;
+  std::span<const DraftTally> drafts;  // lives as long as the call of OnRound
 };
 
 // Called on the engine's step thread; must not block.

@@ -99,6 +99,7 @@ struct TokenLogprobs {
 };
 
 struct StartedEvent {
+  uint64_t request = 0;  // what Engine::Submit returned
   int prompt_tokens = 0;
   int cached_prompt_tokens = 0;  // prompt tokens whose KV was found in the prefix cache
   std::optional<uint64_t> seed;

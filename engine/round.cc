@@ -68,6 +68,8 @@ RoundExecutor::Result RoundExecutor::Run(const StepPlan& plan) {
   report.probe_time = probes_.time();
   report.verify_time = end - swept - report.probe_time;
   report.total_time = end - start;
+  report.head_time = head_time_;
+  report.drafts = tallies_;
   report.num_sequences = static_cast<int>(works_.size());
   report.preemptions = plan.num_preempted;
   return result;
@@ -75,6 +77,8 @@ RoundExecutor::Result RoundExecutor::Run(const StepPlan& plan) {
 
 void RoundExecutor::Begin(const StepPlan& plan) {
   works_.clear();
+  tallies_.clear();
+  head_time_ = {};
   int num_slots = 0;
   for (const PlanEntry& entry : plan.entries) {
     Work& work = works_.emplace_back();
@@ -111,7 +115,7 @@ void RoundExecutor::Draft(RoundReport& report) {
   SortByExit();
   active_ = by_exit_;
   while (!active_.empty()) {
-    DraftMicroStep();
+    DraftMicroStep(report);
     ++report.draft_micro_steps;
     std::erase_if(active_, [](const Work* work) { return !work->drafting; });
     ReviewDrafts(report.draft_micro_steps);
@@ -134,7 +138,7 @@ void RoundExecutor::SortByExit() {
   });
 }
 
-void RoundExecutor::DraftMicroStep() {
+void RoundExecutor::DraftMicroStep(RoundReport& report) {
   batch_.Clear();
   row_indices_.clear();
   for (Work* work : active_) {
@@ -149,7 +153,9 @@ void RoundExecutor::DraftMicroStep() {
                            {0, sequence.exit_layer},
                            exit_cache_row});
   }
+  const Instant begin = clock_->Now();
   model_->Forward(batch_);
+  report.draft_layers_time += Since(begin);
   ForEachLogits(*draft_head_,
                 [&](size_t i, const Logits& logits) { DraftToken(*active_[i], logits); });
 }
@@ -291,7 +297,9 @@ void RoundExecutor::ForEachLogits(const Head& head, Visit visit) {
   const size_t at_once = model_->limits().max_logit_rows;
   for (size_t first = 0; first < rows.size(); first += at_once) {
     const size_t count = std::min(at_once, rows.size() - first);
+    const Instant begin = clock_->Now();
     const float* values = model_->Logits(rows.subspan(first, count), head);
+    head_time_ += Since(begin);
     for (size_t i = 0; i < count; ++i) {
       visit(first + i, Logits({values + i * width, width}, head.token_ids));
     }
@@ -395,6 +403,7 @@ void RoundExecutor::Finish(Work& work, RoundReport& report) {
   sequence.set_num_computed(std::min(num_swept, static_cast<int>(sequence.tokens().size()) - 1));
   if (work.num_drafts > 0) {
     CountDraftRound(work.num_drafts, sequence);
+    tallies_.push_back({sequence.exit_layer, work.num_drafts, work.num_accepted});
     if (drafting_policy_ != nullptr) {
       drafting_policy_->OnVerified(
           {&sequence, std::span(slots_.confidences).subspan(work.first_slot, work.num_drafts),
@@ -405,6 +414,20 @@ void RoundExecutor::Finish(Work& work, RoundReport& report) {
   if (work.num_committed > 0) ++sequence.stats.rounds;
   report.accepted_tokens += work.num_accepted;
   report.emitted_tokens += work.num_committed;
+}
+
+void RoundExecutor::Describe(RoundRecord* record) const {
+  record->num_sequences = static_cast<uint32_t>(works_.size());
+  const size_t count = std::min(works_.size(), RoundRecord::kMaxSequences);
+  for (size_t i = 0; i < count; ++i) {
+    const Work& work = works_[i];
+    record->sequences[i] = {work.sequence->request()->id,
+                            static_cast<uint32_t>(work.num_rows),
+                            static_cast<uint8_t>(work.sequence->sample_index()),
+                            static_cast<uint8_t>(work.num_drafts),
+                            static_cast<uint8_t>(work.num_accepted),
+                            static_cast<uint8_t>(work.num_committed)};
+  }
 }
 
 }  // namespace strata

@@ -21,6 +21,7 @@
 #include "engine/model/model.h"
 #include "engine/observer.h"
 #include "engine/proposal_store.h"
+#include "engine/round_trace.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
@@ -49,7 +50,7 @@ class RoundExecutor {
   };
   // Runs the plan and commits tokens to its sequences; blocks of rejected drafts are left for
   // Scheduler::EndRound to take back. Sends only drafts to
-  // sinks; the caller sends what was committed.
+  // sinks; the caller sends what was committed. The report's drafts are valid until the next call.
   // Throws kernels::DeviceError.
   Result Run(const StepPlan& plan);
 
@@ -59,6 +60,9 @@ class RoundExecutor {
   // `policy` is asked between micro-steps and told what became of drafts; it must outlive its use.
   // Null: every row drafts as much as its plan lets it. Between rounds.
   void set_drafting_policy(DraftingPolicy* policy) { drafting_policy_ = policy; }
+
+  // Writes down what the last round did with each sequence.
+  void Describe(RoundRecord* record) const;
 
   int exit_rows_used() const { return exit_rows_.num_used(); }
 
@@ -105,6 +109,7 @@ class RoundExecutor {
   };
 
   void Begin(const StepPlan& plan);
+  Duration Since(Instant begin) const { return clock_->Now() - begin; }
   void FillBlockTables();
   std::span<const TokenId> Drafts(const Work& work) const {
     return std::span(slots_.ids).subspan(work.first_slot, work.num_drafts);
@@ -112,7 +117,7 @@ class RoundExecutor {
 
   void Draft(RoundReport& report);
   void SortByExit();
-  void DraftMicroStep();
+  void DraftMicroStep(RoundReport& report);
   void DraftToken(Work& work, const Logits& logits);
   // Chooses the next draft. False: there is no room for what it was drawn from.
   bool ChooseDraft(Work& work, const Logits& logits, TokenId* id);
@@ -158,6 +163,8 @@ class RoundExecutor {
   SamplerScratch scratch_;
   BlockVerifier verifier_;
   Verdict verdict_;
+  std::vector<DraftTally> tallies_;
+  Duration head_time_{};
 };
 
 }  // namespace strata

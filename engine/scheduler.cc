@@ -178,8 +178,14 @@ void Scheduler::InsertRunning(Sequence* sequence) {
 void Scheduler::PlanDecodes() {
   int decodes_left = static_cast<int>(std::count_if(
       running_.begin(), running_.end(), [](const Sequence* s) { return s->decoding(); }));
-  // Drafts only make decoding faster: they leave a share to prompts, which could wait for ever.
-  const int prefill_rows = decodes_left < num_running() ? limits_.max_batch_tokens / 4 : 0;
+  // Drafts only make decoding faster: they take a small share of what prompts could use.
+  int64_t pending = 0;
+  for (const Sequence* sequence : running_) {
+    if (!sequence->decoding()) pending += sequence->num_pending();
+  }
+  const int prefill_rows = static_cast<int>(
+      std::min<int64_t>({pending, limits_.max_prefill_chunk,
+                         limits_.max_batch_tokens - limits_.max_batch_tokens / 4}));
   // Preemption shortens running_ from its end while this walks it from the front.
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence* sequence = running_[i];

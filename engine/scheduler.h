@@ -9,8 +9,8 @@
 // place of running ones of a lower priority, or of a tenant that has more than
 // its share.
 //
-// Rows. Each decoding sequence has its row. Drafts and prompts share the rest:
-// at least a quarter is the prompts' if there are any. Of theirs, half is kept
+// Rows. Each decoding sequence has its row. Prompts come next, and drafts get
+// what they leave, or up to a quarter of all. Of the prompts' rows, half is kept
 // for the prompt that was let in first, the rest goes to the shortest: a short
 // prompt does not wait for long ones, nor a long one for ever. Where several
 // have to compute the same block next, one does, and the others take it over.

@@ -1,11 +1,25 @@
 #include "engine/step_loop.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/random.h"
 #include "engine/status_macros.h"
 
 namespace strata {
+namespace {
+
+// When the request ends whatever it has generated: past its deadline, or its time to generate.
+std::optional<Instant> ExpiryOf(const RequestState& request) {
+  std::optional<Instant> expiry = request.params.deadline;
+  if (const auto& limit = request.params.stopping.time_limit) {
+    const Instant end = request.submitted + *limit;
+    expiry = expiry ? std::min(*expiry, end) : end;
+  }
+  return expiry;
+}
+
+}  // namespace
 
 StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenizer,
                    const SpeculationPolicy* policy, const CostProfile& costs,
@@ -16,10 +30,12 @@ StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenize
       policy_(policy),
       observer_(observer),
       clock_(clock),
+      created_(clock->Now()),
       kv_pool_(model->limits().num_kv_blocks, config.prefix_cache),
       scheduler_(config.scheduler, &kv_pool_),
       executor_(config.round, model, clock),
-      drafting_(config.drafting, costs) {
+      drafting_(config.drafting, costs),
+      speedup_(model->config().num_layers) {
   executor_.set_drafting_policy(&drafting_);
   if (config.learnt_draft_tokens == 0) return;
   const ModelConfig& model_config = model->config();
@@ -52,6 +68,9 @@ void StepLoop::Accept(std::shared_ptr<RequestState> request) {
   if (draft_vocabulary_) draft_vocabulary_->Count(request->prompt);
   ActiveRequest& active = active_[request->id];
   active.state = request;
+  if (const std::optional<Instant> expiry = ExpiryOf(*request)) {
+    expiries_.emplace(*expiry, request->id);
+  }
   const Speculation speculation = policy_->Resolve(request->params.speculation);
   request->unfinished_samples = request->params.sampling.num_samples;
   for (int i = 0; i < request->params.sampling.num_samples; ++i) {
@@ -86,17 +105,19 @@ void StepLoop::Abort(ActiveRequests::iterator request, const absl::Status& reaso
   }
   const std::shared_ptr<TokenSink> sink = request->second.state->sink;
   request->second.state->ticket.End();
-  active_.erase(request);
+  Forget(request);
   if (observer_ != nullptr) observer_->OnAborted(reason);
   sink->OnDone(reason);
 }
 
 void StepLoop::Step() {
+  const Instant begin = clock_->Now();
   ExpireRequests();
   drafting_.BeforePlan(scheduler_.running());
   const StepPlan& plan = scheduler_.Plan();
   if (plan.empty()) return;
   drafting_.AfterPlan(plan, draft_head_share());
+  speedup_.Begin(plan);
   // A failing sample takes its request's other samples with it: sequences may be gone by the time
   // that results are delivered.
   planned_.clear();
@@ -106,10 +127,13 @@ void StepLoop::Step() {
     planned_.emplace_back(entry.sequence, entry.sequence->request()->id);
   }
   RoundExecutor::Result result = executor_.Run(plan);
+  executor_.Describe(&record_);
   drafting_.AfterRound(result.report);
+  speedup_.End(drafting_.controller().costs(), result.report);
   result.report.cached_tokens = plan.num_cached_tokens;
   scheduler_.EndRound();
   const Instant now = clock_->Now();
+  result.report.overhead_time = delivery_time_ + (now - begin) - result.report.total_time;
   Count(result.report, now);
   for (const RequestId id : result.failed) {
     const auto it = active_.find(id);
@@ -122,25 +146,51 @@ void StepLoop::Step() {
     if (active_.contains(request_id)) Deliver(sequence, now);
   }
   LearnDraftTokens();
+  const Instant end = clock_->Now();
+  delivery_time_ = end - now;
+  Trace(result.report, begin, start, end);
+}
+
+void StepLoop::Trace(const RoundReport& report, Instant begin, Instant start, Instant end) {
+  const auto nanoseconds = [](Duration time) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+  };
+  RoundRecord& record = record_;  // its sequences are written down already
+  record.start_ns = nanoseconds(begin - created_);
+  record.plan_ns = nanoseconds(start - begin);
+  record.draft_ns = nanoseconds(report.draft_time);
+  record.sweep_ns = nanoseconds(report.sweep_time);
+  record.verify_ns = nanoseconds(report.verify_time);
+  record.probe_ns = nanoseconds(report.probe_time);
+  record.deliver_ns = nanoseconds(end - start - report.total_time);
+  record.draft_micro_steps = report.draft_micro_steps;
+  record.prefill_rows = report.prefill_rows;
+  record.decode_rows = report.decode_rows;
+  record.cached_tokens = report.cached_tokens;
+  record.drafted_tokens = report.drafted_tokens;
+  record.accepted_tokens = report.accepted_tokens;
+  record.emitted_tokens = report.emitted_tokens;
+  record.preemptions = report.preemptions;
+  trace_.Add(record);
 }
 
 void StepLoop::ExpireRequests() {
+  if (expiries_.empty()) return;
   const Instant now = clock_->Now();
-  std::vector<RequestId> past_deadline;
-  for (auto& [id, active] : active_) {
-    const GenerateRequest& params = active.state->params;
-    if (params.deadline && now >= *params.deadline) past_deadline.push_back(id);
+  while (!expiries_.empty() && expiries_.begin()->first <= now) {
+    Expire(active_.find(expiries_.begin()->second), now);
   }
-  for (const RequestId id : past_deadline) {
-    Abort(active_.find(id), absl::DeadlineExceededError("the request's deadline has passed"));
+}
+
+void StepLoop::Expire(ActiveRequests::iterator request, Instant now) {
+  const GenerateRequest& params = request->second.state->params;
+  if (params.deadline && now >= *params.deadline) {
+    Abort(request, absl::DeadlineExceededError("the request's deadline has passed"));
+    return;
   }
   std::vector<Sequence*> out_of_time;
-  for (auto& [id, active] : active_) {
-    const auto& limit = active.state->params.stopping.time_limit;
-    if (!limit || now < active.state->submitted + *limit) continue;
-    for (const auto& sample : active.samples) {
-      if (sample) out_of_time.push_back(sample.get());
-    }
+  for (const auto& sample : request->second.samples) {
+    if (sample) out_of_time.push_back(sample.get());
   }
   for (Sequence* sequence : out_of_time) {
     Start(*sequence, now);
@@ -149,12 +199,20 @@ void StepLoop::ExpireRequests() {
   }
 }
 
+void StepLoop::Forget(ActiveRequests::iterator request) {
+  if (const std::optional<Instant> expiry = ExpiryOf(*request->second.state)) {
+    expiries_.erase({*expiry, request->first});
+  }
+  active_.erase(request);
+}
+
 void StepLoop::Start(Sequence& sequence, Instant now) {
   if (sequence.started) return;
   sequence.started = true;
   sequence.first_scheduled = now;
   const RequestState& request = *sequence.request();
   StartedEvent event;
+  event.request = request.id;
   event.prompt_tokens = sequence.num_prompt_tokens();
   event.cached_prompt_tokens = sequence.num_computed();
   event.seed = request.params.sampling.seed;
@@ -206,7 +264,7 @@ void StepLoop::FinishSample(Sequence* sequence, Instant now) {
   if (observer_ != nullptr) observer_->OnFinished(event);
   request->sink->OnFinished(sequence->sample_index(), event);
   if (--request->unfinished_samples == 0) {
-    active_.erase(request->id);
+    Forget(active_.find(request->id));
     request->sink->OnDone(absl::OkStatus());
   } else {
     active_.at(request->id).samples[sequence->sample_index()].reset();

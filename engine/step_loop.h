@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -20,9 +21,11 @@
 #include "engine/policy/auto_drafting.h"
 #include "engine/rate_meter.h"
 #include "engine/round.h"
+#include "engine/round_trace.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/speculation_policy.h"
+#include "engine/speedup_meter.h"
 
 namespace strata {
 
@@ -61,6 +64,9 @@ class StepLoop {
   EngineLoad MakeLoad();
   DraftController& draft_controller() { return drafting_.controller(); }
   const EngineCounters& counters() const { return counters_; }
+  // These from any thread.
+  const RoundTrace& trace() const { return trace_; }
+  Instant created() const { return created_; }
 
  private:
   struct ActiveRequest {
@@ -69,7 +75,10 @@ class StepLoop {
   };
   using ActiveRequests = std::unordered_map<RequestId, ActiveRequest>;
 
+  // Ends requests whose time is over.
   void ExpireRequests();
+  void Expire(ActiveRequests::iterator request, Instant now);
+  void Forget(ActiveRequests::iterator request);
   // Tells the sink that the sample begins, once.
   void Start(Sequence& sequence, Instant now);
   void Deliver(Sequence* sequence, Instant now);
@@ -77,6 +86,8 @@ class StepLoop {
   void FinishSample(Sequence* sequence, Instant now);
   void Abort(ActiveRequests::iterator request, const absl::Status& reason);
   void Count(const RoundReport& report, Instant now);
+  // Times of a step: its begin, the round's begin, its end.
+  void Trace(const RoundReport& report, Instant begin, Instant start, Instant end);
   void LearnDraftTokens();
   double draft_head_share() const;
 
@@ -86,17 +97,23 @@ class StepLoop {
   const SpeculationPolicy* const policy_;
   EngineObserver* const observer_;
   const Clock* const clock_;
+  const Instant created_;  // what the trace counts from
 
   KvPool kv_pool_;
   Scheduler scheduler_;
   RoundExecutor executor_;
   AutoDrafting drafting_;
+  SpeedupMeter speedup_;
   std::optional<DraftVocabulary> draft_vocabulary_;  // absent: nothing is learnt
   std::optional<Head> draft_head_;                   // absent: the model's own
   ActiveRequests active_;
+  std::set<std::pair<Instant, RequestId>> expiries_;      // of those in active_ that have one
   std::vector<std::pair<Sequence*, RequestId>> planned_;  // of the current round
   uint64_t num_sequences_made_ = 0;
   EngineCounters counters_;
+  Duration delivery_time_{};  // after the last round
+  RoundTrace trace_;
+  RoundRecord record_;  // of the current round
   RateMeter emitted_, drafted_, accepted_;
 };
 

@@ -157,7 +157,7 @@ class Backend {
   // SelectRows has made. A product's column for a feature has the same bits with either. Copies:
   // `w` may go.
   virtual std::unique_ptr<Matrix> SelectRows(const Matrix& w, std::span<const int32_t> rows) = 0;
-  // May keep `table.data` and read it later: it must outlive the result.
+  // Copies: `table.data`, a file's perhaps, may go or change.
   virtual std::unique_ptr<EmbeddingTable> LoadEmbedding(const HostMatrix& table) = 0;
   virtual std::unique_ptr<KvCache> CreateKvCache(const KvCacheShape& shape) = 0;
   // Optional. Null: this backend's matrices cannot be saved.

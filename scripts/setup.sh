@@ -36,8 +36,10 @@ file: tells programs from other files
 "
 test_packages="
 nginx-light: the test of deploy/nginx
+prometheus: the test of deploy/prometheus and deploy/grafana
 clang-format-14: the formatting test
 python3: the lint and integration tests
+faketime: sets the clock of a server that is tested
 openssl: certificates for the tests of TLS
 python3-venv: fetches the CUDA toolchain
 libopenblas-dev: stands in for cuBLAS where CUDA is emulated

@@ -5,15 +5,13 @@
 #define STRATA_SERVER_AUDIT_LOG_H_
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
-#include <thread>
+#include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "server/credentials.h"
+#include "server/line_writer.h"
 #include "server/metrics.h"
 
 namespace strata::server {
@@ -44,31 +42,15 @@ class AuditLog {
   // Errors: INVALID_ARGUMENT.
   static absl::StatusOr<std::unique_ptr<AuditLog>> Open(const std::string& path,
                                                         ServerMetrics* metrics);
-  // Writes what waits.
-  ~AuditLog();
-
-  void Append(std::string line);
+  void Append(std::string line) { writer_.Append(std::move(line)); }
   // Opens the path anew, for a file that has been moved away. On failure the old one is kept.
   absl::Status Reopen();
 
  private:
   AuditLog(std::string path, int fd, ServerMetrics* metrics);
-  void Run();
-  void Write(const std::string& line);
 
   const std::string path_;
-  ServerMetrics* const metrics_;
-
-  absl::Mutex mu_;
-  std::deque<std::string> waiting_ ABSL_GUARDED_BY(mu_);
-  bool ends_ ABSL_GUARDED_BY(mu_) = false;
-
-  absl::Mutex file_mu_;
-  int fd_ ABSL_GUARDED_BY(file_mu_);
-  bool torn_ ABSL_GUARDED_BY(file_mu_) = false;  // the last line was cut short
-  int64_t lost_ ABSL_GUARDED_BY(file_mu_) = 0;   // since the last line that was written
-
-  std::thread thread_;  // last: uses all of the above
+  LineWriter writer_;
 };
 
 }  // namespace strata::server

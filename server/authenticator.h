@@ -54,7 +54,7 @@ class Authenticator {
   absl::StatusOr<Caller> FindCaller(std::optional<std::string_view> header) const;
 
   const bool asks_for_tokens_ = false;
-  const std::set<std::string, std::less<>> open_methods_;
+  const std::set<std::string, std::less<>> open_methods_{};
   const Now now_;
   mutable absl::Mutex mu_;
   std::shared_ptr<const Credentials> credentials_ ABSL_GUARDED_BY(mu_);

@@ -1,4 +1,5 @@
-// One call of Inference: who makes it, whether it may, what it uses, how it ends.
+// One call of Inference: who makes it, whether it may, what it uses, how it ends. All of which is
+// logged in one line.
 
 #ifndef STRATA_SERVER_CALL_H_
 #define STRATA_SERVER_CALL_H_
@@ -9,12 +10,15 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "engine/clock.h"
 #include "engine/request.h"
 #include "server/live_calls.h"
 #include "server/serving.h"
+#include "server/trace_context.h"
 
 namespace strata::server {
 
@@ -22,10 +26,11 @@ namespace strata::server {
 // other, from whichever thread, but for what WhenRevoked is given.
 class Call {
  public:
-  // `method`: of strata.v1.Inference, e.g. "Generate". Without a `request_id` of the caller's it
-  // gets one. Adds the model's licence to the call's initial metadata.
+  // `method`: of strata.v1.Inference, e.g. "Generate". `request_id`: the message's, may be empty;
+  // see RequestIds::Choose. Adds to the call's initial metadata the id ("x-request-id"), the
+  // caller's "traceparent" if it has sent one, and the model's licence.
   Call(const Serving& serving, grpc::CallbackServerContext* context, std::string method,
-       std::string request_id);
+       const std::string& request_id);
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -46,6 +51,7 @@ class Call {
   void OnPrompt(const GenerateRequest& request);
   void OnStarted(const StartedEvent& event);
   void OnDelta(int sample_index, const Delta& delta);
+  void OnFinished(const FinishedEvent& event);
 
   // Notes how the call ends and returns what to send. Until then: CANCELLED.
   grpc::Status End(absl::Status status);
@@ -53,16 +59,28 @@ class Call {
  private:
   absl::Status Admit() const;
   void Audit() const;
+  void LogEnd(const grpc::Status& status) const;
 
   const Serving& serving_;
   const std::string method_;
   const std::string request_id_;
+  const std::string peer_;
+  const std::optional<TraceContext> trace_;
+  const Instant begin_;
   const absl::StatusOr<Caller> caller_;
   const absl::StatusOr<Tenant> tenant_;
+  TenantMetrics::Tenant* const tenant_metrics_;  // null: nobody knows who calls
   LiveCalls::Entry entry_;
   const absl::Status admission_;
+  std::optional<Instant> started_;      // the first sample
+  std::optional<Instant> first_token_;  // of any sample
+  uint64_t engine_request_ = 0;         // the first that the engine knows this call by; 0: none
   int64_t prompt_tokens_ = 0;
+  int64_t cached_tokens_ = 0;  // of the prompt's
   int64_t generated_tokens_ = 0;
+  // Of the samples that have finished.
+  int64_t drafted_tokens_ = 0;
+  int64_t accepted_tokens_ = 0;
   std::map<int, std::string> answers_;  // by sample; empty unless they are to be logged
   grpc::StatusCode code_ = grpc::StatusCode::CANCELLED;
 };

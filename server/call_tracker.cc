@@ -11,7 +11,7 @@
 namespace strata::server {
 
 absl::Status CallTracker::Begin() {
-  absl::MutexLock lock(&mu_);
+  std::lock_guard lock(mu_);
   if (++calls_ <= max_calls_) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       fmt::format("{} calls are in flight; try again later", max_calls_));
@@ -19,8 +19,8 @@ absl::Status CallTracker::Begin() {
 
 void CallTracker::End(const std::string& method, grpc::StatusCode code) {
   metrics_->OnCall(method, code);
-  absl::MutexLock lock(&mu_);
-  --calls_;
+  std::lock_guard lock(mu_);
+  if (--calls_ == 0) idle_.notify_all();
   if (code != grpc::StatusCode::RESOURCE_EXHAUSTED) ends_.Add(std::chrono::steady_clock::now(), 1);
 }
 
@@ -33,17 +33,14 @@ std::chrono::seconds RetryDelayFor(int calls_in_flight, double ends_per_second) 
 }
 
 std::chrono::seconds CallTracker::RetryDelay() {
-  absl::MutexLock lock(&mu_);
+  std::lock_guard lock(mu_);
   const double ends = ends_.Sum(std::chrono::steady_clock::now());
   return RetryDelayFor(calls_, ends / RateMeter::kWindowSeconds);
 }
 
 bool CallTracker::WaitUntilIdle(Instant deadline) {
-  const absl::Duration left = absl::FromChrono(deadline - std::chrono::steady_clock::now());
-  absl::MutexLock lock(&mu_);
-  return mu_.AwaitWithTimeout(absl::Condition(
-                                  +[](CallTracker* self) { return self->calls_ == 0; }, this),
-                              left);
+  std::unique_lock lock(mu_);
+  return idle_.wait_until(lock, deadline, [this] { return calls_ == 0; });
 }
 
 }  // namespace strata::server

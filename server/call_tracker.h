@@ -7,11 +7,11 @@
 #include <grpcpp/support/status.h>
 
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <string>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "engine/clock.h"
 #include "engine/rate_meter.h"
 #include "server/metrics.h"
@@ -42,9 +42,11 @@ class CallTracker {
  private:
   const int max_calls_;
   ServerMetrics* const metrics_;
-  absl::Mutex mu_;
-  int calls_ ABSL_GUARDED_BY(mu_) = 0;
-  RateMeter ends_ ABSL_GUARDED_BY(mu_);  // of calls for which there was room
+  std::mutex mu_;
+  std::condition_variable idle_;
+  // Guarded by mu_.
+  int calls_ = 0;
+  RateMeter ends_;  // of calls for which there was room
 };
 
 }  // namespace strata::server

@@ -36,6 +36,7 @@ void CollectingSink::OnPromptLogprobs(int sample_index, std::vector<TokenLogprob
 }
 
 void CollectingSink::OnFinished(int sample_index, FinishedEvent event) {
+  call_->OnFinished(event);
   *Sample(sample_index)->mutable_finished() = translation_.Finished(event);
 }
 

@@ -12,6 +12,7 @@
 namespace strata::server {
 
 v1::Load ToProto(const EngineLoad& load);
+v1::Round ToProto(const RoundRecord& record);
 
 class ControlService final : public v1::Control::CallbackService {
  public:
@@ -24,6 +25,9 @@ class ControlService final : public v1::Control::CallbackService {
                                          v1::ModelInfo* response) override;
   grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context,
                                     const v1::GetLoadRequest* request, v1::Load* response) override;
+  grpc::ServerUnaryReactor* GetTrace(grpc::CallbackServerContext* context,
+                                     const v1::GetTraceRequest* request,
+                                     v1::Trace* response) override;
 
  private:
   // Whether the call may be made. `method`: its short name.

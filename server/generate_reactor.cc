@@ -42,6 +42,7 @@ class GenerateReactor::Sink final : public TokenSink {
   }
 
   void OnFinished(int sample_index, FinishedEvent event) override {
+    reactor_->call_.OnFinished(event);
     v1::Finished finished = reactor_->translation_.Finished(event);
     reactor_->Push([&](ResponseQueue* q) { q->PushFinished(sample_index, std::move(finished)); });
   }
@@ -90,7 +91,7 @@ void GenerateReactor::Push(const std::function<void(ResponseQueue*)>& push) {
     push(&queue_);
     action = NextAction();
   }
-  Do(action);
+  DoSoon(action);
 }
 
 void GenerateReactor::End(absl::Status status) {
@@ -102,7 +103,7 @@ void GenerateReactor::End(absl::Status status) {
     // write may finish the call and delete this.
     action = NextAction();
   }
-  Do(action);
+  DoSoon(action);
 }
 
 GenerateReactor::Action GenerateReactor::NextAction() {
@@ -115,6 +116,10 @@ GenerateReactor::Action GenerateReactor::NextAction() {
     return Action::kWrite;
   }
   return status_ ? Action::kFinish : Action::kNone;
+}
+
+void GenerateReactor::DoSoon(Action action) {
+  if (action != Action::kNone) serving_.writes->Do([this, action] { Do(action); });
 }
 
 void GenerateReactor::Do(Action action) {

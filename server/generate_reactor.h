@@ -55,6 +55,8 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateRespon
   Action NextAction() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Nothing of this object may be touched by the caller afterwards.
   void Do(Action action);
+  // The same away from the engine's step thread.
+  void DoSoon(Action action);
 
   const Serving& serving_;
   Call call_;

@@ -25,7 +25,7 @@ std::vector<prometheus::MetricFamily> LoadMetrics::Collect() const {
   return {
       Gauge("strata_running_requests", "Sequences that rounds work on", load.running_requests),
       Gauge("strata_queued_requests", "Requests waiting for a place", load.queued_requests),
-      Gauge("strata_kv_blocks_total", "Blocks of the KV cache", load.kv_blocks_total),
+      Gauge("strata_kv_blocks", "Blocks of the KV cache", load.kv_blocks_total),
       Gauge("strata_kv_blocks_used", "KV blocks held by running requests", load.kv_blocks_used),
       Gauge("strata_kv_blocks_cached", "Free KV blocks that still hold a prefix",
             load.kv_blocks_cached),

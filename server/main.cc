@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -29,16 +31,22 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 constexpr int kExitStuck = 3;
-constexpr absl::Duration kFailureInterval = absl::Milliseconds(200);
+constexpr std::chrono::milliseconds kFailureInterval{200};
 
 // Options as they would be at a start now.
 using ParseAgain = std::function<absl::StatusOr<CommandLine>()>;
 
 const char* GetEnvironment(const std::string& name) { return std::getenv(name.c_str()); }
 
+// The streams' failures are no reason to end otherwise than planned (fmt::print would throw them).
 int Fail(int exit_code, const absl::Status& status) {
-  fmt::print(stderr, "strata-server: {}\n", std::string(status.message()));
+  std::fputs(fmt::format("strata-server: {}\n", std::string(status.message())).c_str(), stderr);
   return exit_code;
+}
+
+int Print(const std::string& text) {
+  const bool printed = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  return printed ? EXIT_SUCCESS : kExitFailure;
 }
 
 void LogWarnings(Engine& engine) {
@@ -56,17 +64,18 @@ void ServeUntilSignal(const Options& options, const ServiceManager& manager, con
       "stopping: waiting for running requests for {} ms at most; a second signal ends "
       "them",
       options.drain_timeout.count());
-  const bool all_ended = server->Drain(std::chrono::steady_clock::now() + options.drain_timeout,
-                                       [signal] { return signal->Wait(2, absl::ZeroDuration()); });
+  const bool all_ended =
+      server->Drain(std::chrono::steady_clock::now() + options.drain_timeout,
+                    [signal] { return signal->Wait(2, std::chrono::milliseconds(0)); });
   spdlog::info("stopped{}", all_ended ? "" : "; some requests were cut short");
 }
 
 int Pack(const Options& options) {
   const absl::StatusOr<PackedSummary> packed = SavePacked(options);
   if (!packed.ok()) return Fail(kExitFailure, packed.status());
-  fmt::print("strata-server: wrote {}: {:.1f} MB of weights, {}\n", options.save_packed,
-             static_cast<double>(packed->size_bytes) / 1e6, packed->layout);
-  return EXIT_SUCCESS;
+  return Print(fmt::format("strata-server: wrote {}: {:.1f} MB of weights, {}\n",
+                           options.save_packed, static_cast<double>(packed->size_bytes) / 1e6,
+                           packed->layout));
 }
 
 // What SIGHUP does: reads again what may change while serving.
@@ -94,16 +103,15 @@ StrataServer::Hooks MakeHooks(const ServiceManager& manager) {
 int PrintPlan(const Options& options) {
   const absl::StatusOr<std::string> plan = DryRun(options);
   if (!plan.ok()) return Fail(kExitFailure, plan.status());
-  fmt::print("{}", *plan);
-  return EXIT_SUCCESS;
+  return Print(*plan);
 }
 
 int Run(const Options& options, const ParseAgain& parse_again, ShutdownSignal* signal) {
-  SetUpLogging(options.log_level);
+  ServerMetrics metrics;
+  const Logging logging(options.log_level, options.log_format, &metrics);
   if (!options.dry_run.empty()) return PrintPlan(options);
   if (!options.save_packed.empty()) return Pack(options);
   const ServiceManager manager(GetEnvironment);
-  ServerMetrics metrics;
   // Before the model, whose loading may take minutes.
   auto access = AccessControl::Open(options, &metrics);
   if (!access.ok()) return Fail(kExitFailure, access.status());
@@ -121,10 +129,9 @@ int Run(const Options& options, const ParseAgain& parse_again, ShutdownSignal* s
     if (!status.ok()) return Fail(kExitFailure, status);
   }
   const std::string metrics_address = (*server)->metrics_address();
-  fmt::print("strata-server ready: grpc {}, metrics {}, model {}, {}\n", (*server)->grpc_address(),
-             metrics_address.empty() ? "none" : metrics_address,
-             (*engine)->checkpoint().config().name, (*engine)->backend_description());
-  std::fflush(stdout);
+  Print(fmt::format("strata-server ready: grpc {}, metrics {}, model {}, {}\n",
+                    (*server)->grpc_address(), metrics_address.empty() ? "none" : metrics_address,
+                    (*engine)->checkpoint().config().name, (*engine)->backend_description()));
   manager.Notify("READY=1");
   ServeUntilSignal(options, manager, **engine, signal, server->get());
   const absl::Status failure = (*engine)->failure();
@@ -144,9 +151,13 @@ int main(int argc, char** argv) {
   const auto parse = [&args] { return ParseOptions(args, GetEnvironment); };
   const auto command_line = parse();
   if (!command_line.ok()) return Fail(kExitUsage, command_line.status());
-  if (command_line->message) {
-    fmt::print("{}", *command_line->message);
-    return EXIT_SUCCESS;
+  if (command_line->message) return Print(*command_line->message);
+  try {
+    return Run(command_line->options, parse, &signal);
+  } catch (const std::bad_alloc&) {
+    return Fail(kExitFailure, absl::ResourceExhaustedError("out of memory"));
+  } catch (const std::system_error& error) {
+    return Fail(kExitFailure, absl::ResourceExhaustedError(
+                                  fmt::format("no room for another thread: {}", error.what())));
   }
-  return Run(command_line->options, parse, &signal);
 }

@@ -1,7 +1,5 @@
 #include "server/metrics.h"
 
-#include <fmt/format.h>
-
 #include <chrono>
 
 #include "server/status_mapping.h"
@@ -9,8 +7,6 @@
 
 namespace strata::server {
 namespace {
-
-double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 const char* NameOf(FinishReason reason) {
   switch (reason) {
@@ -30,138 +26,126 @@ const char* NameOf(FinishReason reason) {
   return "unknown";
 }
 
-const char* NameOf(DraftDecision decision) {
-  switch (decision) {
-    case DraftDecision::kNone:
-      return "none";
-    case DraftDecision::kDraft:
-      return "draft";
-    case DraftDecision::kLoad:
-      return "load";
-    case DraftDecision::kAcceptance:
-      return "acceptance";
-    case DraftDecision::kLatency:
-      return "latency";
-    case DraftDecision::kCap:
-      return "cap";
-  }
-  return "unknown";
-}
-
 // Seconds. From a small model on a GPU to a large one on a CPU under load.
 const prometheus::Histogram::BucketBoundaries kFirstTokenBuckets = {
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
 const prometheus::Histogram::BucketBoundaries kTokenBuckets = {
     0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5};
+const prometheus::Histogram::BucketBoundaries kAnswerBuckets = {
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 600};
+const prometheus::Histogram::BucketBoundaries kRowBuckets = {1,   2,   4,   8,    16,   32,  64,
+                                                             128, 256, 512, 1024, 2048, 4096};
+
+double Now() { return Seconds(std::chrono::system_clock::now().time_since_epoch()); }
 
 }  // namespace
 
+ServerMetrics::Phases::Phases(prometheus::Family<prometheus::Counter>& family)
+    : draft(family.Add({{"phase", "draft"}})),
+      verify(family.Add({{"phase", "verify"}})),
+      head(family.Add({{"phase", "head"}})),
+      sampling(family.Add({{"phase", "sampling"}})),
+      overhead(family.Add({{"phase", "overhead"}})) {}
+
 ServerMetrics::ServerMetrics()
     : registry_(std::make_shared<prometheus::Registry>()),
-      rounds_(AddCounter("strata_rounds_total", "Rounds of the engine")),
-      draft_tokens_(AddCounter("strata_spec_decode_num_draft_tokens_total",
-                               "Tokens drafted by the early layers")),
-      accepted_tokens_(AddCounter("strata_spec_decode_num_accepted_tokens_total",
-                                  "Drafted tokens that were committed")),
-      generated_tokens_(AddCounter("strata_generated_tokens_total", "Tokens committed")),
-      prompt_tokens_(AddCounter("strata_prompt_tokens_total",
-                                "Prompt tokens computed (those found in the cache are not)")),
-      cached_tokens_(AddCounter("strata_cached_tokens_total",
-                                "Tokens whose keys and values were found in the prefix cache")),
-      preemptions_(AddCounter("strata_preemptions_total",
+      factory_(registry_.get()),
+      rounds_(factory_.AddCounter("strata_rounds_total", "Rounds of the engine")),
+      last_round_(factory_.AddGauge("strata_last_round_timestamp_seconds",
+                                    "When the last round ended; until there is one, when the "
+                                    "server started")),
+      round_time_(factory_.AddHistogram("strata_round_seconds", "Time of a round", kTokenBuckets)),
+      phases_(factory_.AddFamily(
+          "strata_round_phase_seconds_total",
+          "Time by phase: layers of drafts (draft), layers of the sweep (verify), output matrix "
+          "(head), choosing and verifying tokens (sampling), scheduling and delivery (overhead)")),
+      batch_rows_(factory_.AddHistogram("strata_batch_rows",
+                                        "Rows of a round's sweep: of prompts, of sequences that "
+                                        "decode, and their drafts",
+                                        kRowBuckets)),
+      batch_sequences_(
+          factory_.AddHistogram("strata_batch_sequences", "Sequences in a round", kRowBuckets)),
+      generated_tokens_(factory_.AddCounter("strata_generated_tokens_total", "Tokens committed")),
+      prompt_tokens_(factory_.AddCounter(
+          "strata_prompt_tokens_total",
+          "Tokens computed before a sequence's next one: of prompts (those found in the cache are "
+          "not), and after preemptions")),
+      cached_tokens_(
+          factory_.AddCounter("strata_cached_tokens_total",
+                              "Tokens whose keys and values were found in the prefix cache")),
+      preemptions_(
+          factory_.AddCounter("strata_preemptions_total",
                               "Sequences that lost their place to others, to come back later")),
-      accepted_per_position_(
-          AddFamily("strata_spec_decode_num_accepted_tokens_per_pos_total",
-                    "Accepted drafts by position in the draft, of finished samples")),
-      round_phases_(AddFamily("strata_round_phase_seconds_total",
-                              "Time of rounds by phase: draft, sweep, verify")),
-      requests_(AddFamily("strata_requests_total", "Calls by method and status code")),
-      finished_(AddFamily("strata_samples_finished_total", "Finished samples by reason")),
-      aborted_(AddFamily("strata_requests_aborted_total",
-                         "Admitted requests that ended without finishing, by status code")),
-      audit_lines_lost_(AddCounter("strata_audit_lines_lost_total",
-                                   "Lines of the audit log that could not be written")),
-      reload_failures_(AddFamily("strata_reload_failures_total",
-                                 "Changed files that were broken, so that the old was kept")),
-      stuck_(AddGauge("strata_engine_stuck", "Whether a round takes far too long: 0 or 1")),
-      time_to_first_token_(AddHistogram("strata_time_to_first_token_seconds",
-                                        "Admission to first token", kFirstTokenBuckets)),
-      inter_token_latency_(AddHistogram(
+      requests_(factory_.AddFamily("strata_requests_total", "Calls by method and status code")),
+      finished_(factory_.AddFamily("strata_samples_finished_total", "Finished samples by reason")),
+      aborted_(factory_.AddFamily("strata_requests_aborted_total",
+                                  "Admitted requests that ended without finishing, by status "
+                                  "code")),
+      time_to_first_token_(factory_.AddHistogram("strata_time_to_first_token_seconds",
+                                                 "Admission to first token", kFirstTokenBuckets)),
+      inter_token_latency_(factory_.AddHistogram(
           "strata_inter_token_latency_seconds",
           "Time per token of each commit after the first: a round's tokens share its time",
           kTokenBuckets)),
-      round_time_(AddHistogram("strata_round_seconds", "Time of a round", kTokenBuckets)),
-      policy_rounds_(AddFamily("strata_policy_rounds_total",
-                               "Rounds by what auto speculation decided: draft, or why not: load, "
-                               "acceptance, latency, cap")),
-      policy_exits_(AddFamily("strata_policy_exit_rounds_total",
-                              "Rounds in which auto speculation drafted, by exit layer")),
-      policy_micro_steps_(AddCounter("strata_policy_planned_micro_steps_total",
-                                     "Draft steps that auto speculation expected to be best")),
-      policy_probes_(AddCounter("strata_policy_probes_total",
-                                "Drafts that other exits were asked for, to compare them")),
-      policy_probe_seconds_(AddCounter("strata_policy_probe_seconds_total", "Time of probes")),
-      predicted_seconds_(AddCounter("strata_policy_predicted_seconds_total",
-                                    "Predicted times of the rounds in strata_round_seconds, "
-                                    "without probes")),
-      policy_price_(
-          AddGauge("strata_policy_price_tokens_per_second", "Tokens that a second has to bring")),
-      step_time_error_(AddGauge("strata_policy_step_time_error",
-                                "Mean |actual / predicted - 1| of recent steps' times")),
-      calibration_error_(AddGauge("strata_policy_calibration_error",
-                                  "Mean distance of predicted from observed acceptance")) {
-  for (const char* method : {"Generate", "GenerateUnary", "Score"}) {
-    requests_.Add({{"method", method}, {"code", "OK"}});  // shown from the start, at 0
+      queue_time_(factory_.AddHistogram("strata_request_queue_time_seconds",
+                                        "Admission to first round, of finished samples",
+                                        kFirstTokenBuckets)),
+      prefill_time_(factory_.AddHistogram("strata_request_prefill_time_seconds",
+                                          "First round to first token, of finished samples",
+                                          kFirstTokenBuckets)),
+      decode_time_(factory_.AddHistogram("strata_request_decode_time_seconds",
+                                         "First token to last, of finished samples",
+                                         kAnswerBuckets)),
+      audit_lines_lost_(factory_.AddCounter("strata_audit_lines_lost_total",
+                                            "Lines of the audit log that could not be written")),
+      log_lines_lost_(factory_.AddCounter("strata_log_lines_lost_total",
+                                          "Lines of the log that could not be written to stderr")),
+      reload_failures_(
+          factory_.AddFamily("strata_reload_failures_total",
+                             "Changed files that were broken, so that the old was kept")),
+      stuck_(
+          factory_.AddGauge("strata_engine_stuck", "Whether a round takes far too long: 0 or 1")),
+      speculation_(factory_),
+      tenants_(factory_) {
+  last_round_.Set(Now());
+  // Shown from the start, at 0: only then is a first increase seen.
+  for (const char* method : {"Generate", "GenerateUnary", "Score", "Tokenize", "Detokenize"}) {
+    requests_.Add({{"method", method}, {"code", "OK"}});
   }
-}
-
-prometheus::Gauge& ServerMetrics::AddGauge(const std::string& name, const std::string& help) {
-  return prometheus::BuildGauge().Name(name).Help(help).Register(*registry_).Add({});
-}
-
-prometheus::Counter& ServerMetrics::AddCounter(const std::string& name, const std::string& help) {
-  return AddFamily(name, help).Add({});
-}
-
-prometheus::Family<prometheus::Counter>& ServerMetrics::AddFamily(const std::string& name,
-                                                                  const std::string& help) {
-  return prometheus::BuildCounter().Name(name).Help(help).Register(*registry_);
-}
-
-prometheus::Histogram& ServerMetrics::AddHistogram(
-    const std::string& name, const std::string& help,
-    const prometheus::Histogram::BucketBoundaries& buckets) {
-  return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry_).Add({}, buckets);
+  for (const FinishReason reason :
+       {FinishReason::kEos, FinishReason::kStopSequence, FinishReason::kStopToken,
+        FinishReason::kMaxTokens, FinishReason::kContextFull, FinishReason::kTimeLimit}) {
+    finished_.Add({{"reason", NameOf(reason)}});
+  }
+  for (const char* code : {"CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL"}) {
+    aborted_.Add({{"code", code}});
+  }
+  for (const char* what : {"credentials", "certificates", "audit log"}) {
+    reload_failures_.Add({{"what", what}});
+  }
 }
 
 void ServerMetrics::OnRound(const RoundReport& report) {
   rounds_.Increment();
-  draft_tokens_.Increment(report.drafted_tokens);
-  accepted_tokens_.Increment(report.accepted_tokens);
+  last_round_.Set(Now());
+  CountTime(report);
+  batch_rows_.Observe(report.prefill_rows + report.decode_rows);
+  batch_sequences_.Observe(report.num_sequences);
   generated_tokens_.Increment(report.emitted_tokens);
   prompt_tokens_.Increment(report.prefill_rows);
   cached_tokens_.Increment(report.cached_tokens);
   preemptions_.Increment(report.preemptions);
-  round_phases_.Add({{"phase", "draft"}}).Increment(Seconds(report.draft_time));
-  round_phases_.Add({{"phase", "sweep"}}).Increment(Seconds(report.sweep_time));
-  round_phases_.Add({{"phase", "verify"}}).Increment(Seconds(report.verify_time));
-  round_time_.Observe(Seconds(report.total_time));
-  ShowPolicy(report);
+  speculation_.OnRound(report);
 }
 
-void ServerMetrics::ShowPolicy(const RoundReport& report) {
-  policy_probes_.Increment(report.num_probes);
-  policy_probe_seconds_.Increment(Seconds(report.probe_time));
-  const DraftReport& drafting = report.drafting;
-  predicted_seconds_.Increment(drafting.predicted_seconds);
-  step_time_error_.Set(drafting.step_time_error);
-  calibration_error_.Set(drafting.calibration_error);
-  if (drafting.decision == DraftDecision::kNone) return;
-  policy_rounds_.Add({{"decision", NameOf(drafting.decision)}}).Increment();
-  policy_price_.Set(drafting.price);
-  if (drafting.decision != DraftDecision::kDraft) return;
-  policy_exits_.Add({{"exit_layer", fmt::format("{}", drafting.exit_layer)}}).Increment();
-  policy_micro_steps_.Increment(drafting.micro_steps);
+void ServerMetrics::CountTime(const RoundReport& report) {
+  round_time_.Observe(Seconds(report.total_time));
+  phases_.draft.Increment(Seconds(report.draft_layers_time));
+  phases_.verify.Increment(Seconds(report.sweep_time));
+  phases_.head.Increment(Seconds(report.head_time));
+  phases_.sampling.Increment(Seconds(report.draft_time + report.verify_time -
+                                     report.draft_layers_time - report.head_time));
+  phases_.overhead.Increment(Seconds(report.overhead_time));
 }
 
 void ServerMetrics::OnFirstToken(Duration since_submit) {
@@ -176,10 +160,9 @@ void ServerMetrics::OnInterToken(Duration since_last, int num_tokens) {
 
 void ServerMetrics::OnFinished(const FinishedEvent& event) {
   finished_.Add({{"reason", NameOf(event.reason)}}).Increment();
-  const std::vector<int>& accepted = event.speculation.accepted_per_position;
-  for (size_t i = 0; i < accepted.size(); ++i) {
-    accepted_per_position_.Add({{"position", fmt::format("{}", i)}}).Increment(accepted[i]);
-  }
+  queue_time_.Observe(Seconds(event.timing.queued));
+  prefill_time_.Observe(Seconds(event.timing.prefill));
+  decode_time_.Observe(Seconds(event.timing.decode));
 }
 
 void ServerMetrics::OnAborted(const absl::Status& status) {
@@ -192,12 +175,14 @@ void ServerMetrics::OnCall(const std::string& method, grpc::StatusCode code) {
 
 void ServerMetrics::OnAuditLineLost() { audit_lines_lost_.Increment(); }
 
+void ServerMetrics::OnLogLineLost() { log_lines_lost_.Increment(); }
+
 void ServerMetrics::OnReloadFailed(const std::string& what) {
   reload_failures_.Add({{"what", what}}).Increment();
 }
 
 void ServerMetrics::SetCertificateEnd(std::chrono::system_clock::time_point not_after) {
-  AddGauge("strata_tls_certificate_end_timestamp_seconds", "When the TLS certificate ends")
+  factory_.AddGauge("strata_tls_certificate_end_timestamp_seconds", "When the TLS certificate ends")
       .Set(Seconds(not_after.time_since_epoch()));
 }
 

@@ -1,5 +1,5 @@
-// What /metrics shows: the engine's events, calls by method and code, and, at
-// each scrape, the engine's load.
+// What /metrics shows: the engine's events, and calls by method, code and tenant. docs/METRICS.md
+// lists all of them, and those of LoadMetrics.
 
 #ifndef STRATA_SERVER_METRICS_H_
 #define STRATA_SERVER_METRICS_H_
@@ -13,11 +13,12 @@
 
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <vector>
 
 #include "engine/observer.h"
+#include "server/metric_factory.h"
+#include "server/speculation_metrics.h"
+#include "server/tenant_metrics.h"
 
 namespace strata::server {
 
@@ -37,6 +38,8 @@ class ServerMetrics final : public EngineObserver {
 
   // A line of the audit log could not be written.
   void OnAuditLineLost();
+  // A line of the log could not be written.
+  void OnLogLineLost();
   // A file could not be read again; `what`: "credentials", "certificates", ...
   void OnReloadFailed(const std::string& what);
   void SetCertificateEnd(std::chrono::system_clock::time_point not_after);
@@ -46,47 +49,52 @@ class ServerMetrics final : public EngineObserver {
   // Shows `model` and `backend` as labels of strata_build_info.
   void SetBuildInfo(const std::string& model, const std::string& backend);
 
+  // What each tenant uses.
+  TenantMetrics& tenants() { return tenants_; }
+
   // What an exposer collects.
   std::shared_ptr<prometheus::Registry> registry() const { return registry_; }
 
  private:
-  void ShowPolicy(const RoundReport& report);
-  prometheus::Gauge& AddGauge(const std::string& name, const std::string& help);
-  prometheus::Counter& AddCounter(const std::string& name, const std::string& help);
-  prometheus::Histogram& AddHistogram(const std::string& name, const std::string& help,
-                                      const prometheus::Histogram::BucketBoundaries& buckets);
-  prometheus::Family<prometheus::Counter>& AddFamily(const std::string& name,
-                                                     const std::string& help);
+  // Time of the step thread by what it does; sums to all of it but probes.
+  struct Phases {
+    explicit Phases(prometheus::Family<prometheus::Counter>& family);
+    prometheus::Counter& draft;
+    prometheus::Counter& verify;
+    prometheus::Counter& head;
+    prometheus::Counter& sampling;
+    prometheus::Counter& overhead;
+  };
+
+  void CountTime(const RoundReport& report);
 
   const std::shared_ptr<prometheus::Registry> registry_;
+  const MetricFactory factory_;
   // Owned by the registry.
   prometheus::Counter& rounds_;
-  prometheus::Counter& draft_tokens_;
-  prometheus::Counter& accepted_tokens_;
+  prometheus::Gauge& last_round_;
+  prometheus::Histogram& round_time_;
+  const Phases phases_;
+  prometheus::Histogram& batch_rows_;
+  prometheus::Histogram& batch_sequences_;
   prometheus::Counter& generated_tokens_;
   prometheus::Counter& prompt_tokens_;
   prometheus::Counter& cached_tokens_;
   prometheus::Counter& preemptions_;
-  prometheus::Family<prometheus::Counter>& accepted_per_position_;
-  prometheus::Family<prometheus::Counter>& round_phases_;
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Counter>& finished_;
   prometheus::Family<prometheus::Counter>& aborted_;
-  prometheus::Counter& audit_lines_lost_;
-  prometheus::Family<prometheus::Counter>& reload_failures_;
-  prometheus::Gauge& stuck_;
   prometheus::Histogram& time_to_first_token_;
   prometheus::Histogram& inter_token_latency_;
-  prometheus::Histogram& round_time_;
-  prometheus::Family<prometheus::Counter>& policy_rounds_;
-  prometheus::Family<prometheus::Counter>& policy_exits_;
-  prometheus::Counter& policy_micro_steps_;
-  prometheus::Counter& policy_probes_;
-  prometheus::Counter& policy_probe_seconds_;
-  prometheus::Counter& predicted_seconds_;
-  prometheus::Gauge& policy_price_;
-  prometheus::Gauge& step_time_error_;
-  prometheus::Gauge& calibration_error_;
+  prometheus::Histogram& queue_time_;
+  prometheus::Histogram& prefill_time_;
+  prometheus::Histogram& decode_time_;
+  prometheus::Counter& audit_lines_lost_;
+  prometheus::Counter& log_lines_lost_;
+  prometheus::Family<prometheus::Counter>& reload_failures_;
+  prometheus::Gauge& stuck_;
+  SpeculationMetrics speculation_;
+  TenantMetrics tenants_;
 };
 
 }  // namespace strata::server

@@ -161,6 +161,12 @@ absl::Status SetLogLevel(const std::string& text, Options* options) {
   return absl::OkStatus();
 }
 
+absl::Status SetLogFormat(const std::string& text, Options* options) {
+  RETURN_IF_ERROR(OneOf(text, {"text", "json"}));
+  options->log_format = text == "json" ? LogFormat::kJson : LogFormat::kText;
+  return absl::OkStatus();
+}
+
 Setter String(std::string Options::*field) {
   return [field](const std::string& text, Options* options) {
     options->*field = text;
@@ -335,6 +341,8 @@ std::vector<OptionSpec> MakeTable() {
        String(&Options::port_file)},
       {"log-level", "debug|info|warn|error|off", "Least level logged to stderr [info]",
        SetLogLevel},
+      {"log-format", "text|json", "Lines of the log for people, or for programs [text]",
+       SetLogFormat},
   };
   for (const auto& more : {SharingTable(), AccessTable()}) {
     table.insert(table.end(), more.begin(), more.end());

@@ -58,6 +58,8 @@ inline constexpr char kThisMachine[] = "here";
 
 enum class DeviceKind { kCpu, kCuda };
 
+enum class LogFormat { kText, kJson };
+
 struct Options {
   std::string model;  // the checkpoint's folder
   HostPort listen{"127.0.0.1", 50051};
@@ -84,6 +86,7 @@ struct Options {
   std::chrono::milliseconds drain_timeout{30'000};
   std::string port_file;  // empty: none
   std::string log_level = "info";
+  LogFormat log_format = LogFormat::kText;
 };
 
 // What a command line asks for.

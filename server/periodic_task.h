@@ -1,16 +1,14 @@
-// Something done again and again on a thread of its own.
+// Something done again and again on a thread of its own, whatever the wall clock is set to.
 
 #ifndef STRATA_SERVER_PERIODIC_TASK_H_
 #define STRATA_SERVER_PERIODIC_TASK_H_
 
 #include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <utility>
-
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
 
 namespace strata::server {
 
@@ -18,13 +16,14 @@ namespace strata::server {
 class PeriodicTask {
  public:
   PeriodicTask(std::chrono::milliseconds interval, std::function<void()> work)
-      : thread_([this, interval = absl::FromChrono(interval), work = std::move(work)] {
+      : thread_([this, interval, work = std::move(work)] {
           while (!EndsWithin(interval)) work();
         }) {}
   ~PeriodicTask() {
     {
-      absl::MutexLock lock(&mu_);
+      std::lock_guard lock(mu_);
       ends_ = true;
+      end_.notify_one();
     }
     thread_.join();
   }
@@ -32,13 +31,14 @@ class PeriodicTask {
   PeriodicTask& operator=(const PeriodicTask&) = delete;
 
  private:
-  bool EndsWithin(absl::Duration time) {
-    absl::MutexLock lock(&mu_);
-    return mu_.AwaitWithTimeout(absl::Condition(&ends_), time);
+  bool EndsWithin(std::chrono::milliseconds time) {
+    std::unique_lock lock(mu_);
+    return end_.wait_for(lock, time, [this] { return ends_; });
   }
 
-  absl::Mutex mu_;
-  bool ends_ ABSL_GUARDED_BY(mu_) = false;
+  std::mutex mu_;
+  std::condition_variable end_;
+  bool ends_ = false;   // guarded by mu_
   std::thread thread_;  // last: uses all of the above
 };
 

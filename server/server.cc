@@ -55,6 +55,8 @@ StrataServer::StrataServer(const Options& options, AccessControl* access, Engine
                &calls_,
                &request_ids_,
                access,
+               &metrics->tenants(),
+               &writes_,
                options.log_prompts},
       inference_(&serving_),
       control_(&serving_, MakeModelInfo(serving_, options.weights.value_or(

@@ -26,6 +26,7 @@
 #include "server/request_ids.h"
 #include "server/serving.h"
 #include "server/watchdog.h"
+#include "server/write_thread.h"
 
 namespace strata::server {
 
@@ -75,6 +76,7 @@ class StrataServer {
   const Hooks hooks_;
   CallTracker calls_;
   RequestIds request_ids_;
+  WriteThread writes_;
   const Serving serving_;
   InferenceService inference_;
   ControlService control_;

@@ -13,6 +13,8 @@
 #include "server/options.h"
 #include "server/request_defaults.h"
 #include "server/request_ids.h"
+#include "server/tenant_metrics.h"
+#include "server/write_thread.h"
 
 namespace strata::server {
 
@@ -26,6 +28,8 @@ struct Serving {
   CallTracker* calls;
   RequestIds* request_ids;
   AccessControl* access;
+  TenantMetrics* tenant_metrics;
+  WriteThread* writes;
   bool log_prompts;
 };
 

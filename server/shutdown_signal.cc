@@ -24,35 +24,34 @@ ShutdownSignal::ShutdownSignal() {
 
 void ShutdownSignal::OnSignal(int signal) {
   {
-    absl::MutexLock lock(&mu_);
+    std::lock_guard lock(mu_);
     // The shell's convention for "ended by a signal".
     if (!armed_) std::_Exit(128 + signal);
     if (signal != SIGHUP && ++count_ > 2) std::_Exit(128 + signal);
+    counted_.notify_all();
   }
   if (signal != SIGHUP) return;
-  absl::MutexLock lock(&hangup_mu_);
+  std::lock_guard lock(hangup_mu_);
   if (on_hangup_) on_hangup_();
 }
 
 void ShutdownSignal::Arm(std::function<void()> on_hangup) {
   {
-    absl::MutexLock lock(&hangup_mu_);
+    std::lock_guard lock(hangup_mu_);
     on_hangup_ = std::move(on_hangup);
   }
-  absl::MutexLock lock(&mu_);
+  std::lock_guard lock(mu_);
   armed_ = true;
 }
 
 void ShutdownSignal::Disarm() {
-  absl::MutexLock lock(&hangup_mu_);
+  std::lock_guard lock(hangup_mu_);
   on_hangup_ = nullptr;
 }
 
-bool ShutdownSignal::Wait(int count, absl::Duration timeout) {
-  absl::MutexLock lock(&mu_);
-  const auto reached = [this, count]()
-                           ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return count_ >= count; };
-  return mu_.AwaitWithTimeout(absl::Condition(&reached), timeout);
+bool ShutdownSignal::Wait(int count, std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mu_);
+  return counted_.wait_for(lock, timeout, [this, count] { return count_ >= count; });
 }
 
 }  // namespace strata::server

@@ -3,11 +3,10 @@
 #ifndef STRATA_SERVER_SHUTDOWN_SIGNAL_H_
 #define STRATA_SERVER_SHUTDOWN_SIGNAL_H_
 
+#include <chrono>
+#include <condition_variable>
 #include <functional>
-
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include <mutex>
 
 namespace strata::server {
 
@@ -27,17 +26,19 @@ class ShutdownSignal {
   // Waits for an `on_hangup` under way.
   void Disarm();
   // Waits until `count` signals have come since Arm; false after `timeout`.
-  bool Wait(int count, absl::Duration timeout);
+  bool Wait(int count, std::chrono::milliseconds timeout);
 
  private:
   void OnSignal(int signal);
 
-  absl::Mutex hangup_mu_;  // held while on_hangup_ runs
-  std::function<void()> on_hangup_ ABSL_GUARDED_BY(hangup_mu_);
+  std::mutex hangup_mu_;             // held while on_hangup_ runs
+  std::function<void()> on_hangup_;  // guarded by hangup_mu_
 
-  absl::Mutex mu_;
-  bool armed_ ABSL_GUARDED_BY(mu_) = false;
-  int count_ ABSL_GUARDED_BY(mu_) = 0;
+  std::mutex mu_;
+  std::condition_variable counted_;
+  // Guarded by mu_.
+  bool armed_ = false;
+  int count_ = 0;
 };
 
 }  // namespace strata::server

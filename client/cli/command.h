@@ -38,6 +38,7 @@ void AddScoreCommand(CLI::App* app, const CommonFlags* common, Action* action);
 void AddTokenizeCommand(CLI::App* app, const CommonFlags* common, Action* action);
 void AddInfoCommand(CLI::App* app, const CommonFlags* common, Action* action);
 void AddLoadCommand(CLI::App* app, const CommonFlags* common, Action* action);
+void AddTraceCommand(CLI::App* app, const CommonFlags* common, Action* action);
 
 // `argument` itself, or all of standard input for "-".
 absl::StatusOr<std::string> ReadText(const std::string& argument);

@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
   AddTokenizeCommand(&app, &common, &action);
   AddInfoCommand(&app, &common, &action);
   AddLoadCommand(&app, &common, &action);
+  AddTraceCommand(&app, &common, &action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

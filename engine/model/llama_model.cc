@@ -109,7 +109,9 @@ absl::Status LlamaModel::LoadWeights(const Checkpoint& checkpoint) {
     ASSIGN_OR_RETURN(layer.down, loader.Load(matrices.down));
   }
   final_norm_ = LoadVector(checkpoint.Tensor("model.norm.weight"));
-  embedding_ = backend_->LoadEmbedding(RowsOf(checkpoint.Tensor(kEmbeddingTensor), shard_.tokens));
+  const kernels::HostMatrix embedding = RowsOf(checkpoint.Tensor(kEmbeddingTensor), shard_.tokens);
+  embedding_ = backend_->LoadEmbedding(embedding);
+  checkpoint.Release(embedding);
   ASSIGN_OR_RETURN(head_.matrix, loader.Load(HeadMatrix(config_, shard_)));
   head_.num_tokens = static_cast<int>(shard_.tokens.size());
   return absl::OkStatus();

@@ -7,15 +7,15 @@
 namespace strata {
 namespace {
 
-// Drafting must promise so much more to begin, or to move to another exit; it ends as soon as it
-// promises nothing.
+// Drafting must promise so much more to begin, or to move to another exit; and so much to go on.
 constexpr double kHysteresis = 1.03;
+constexpr double kWorthwhile = 1.01;
+// What drafting brought over what it promised counts up to here: beyond, it was promised before the
+// models knew what they know now.
+constexpr double kMostDistrust = 0.06;
 constexpr int kRoundsBetweenExitChoices = 16;
 constexpr int kRoundsToConfirmAnExit = 4;
 constexpr size_t kMostSampledRows = 32;
-// Of what recent rounds committed and promised, a round keeps this much; both begin alike.
-constexpr double kRecentKept = 0.98;
-constexpr double kRecentPrior = 16;
 // A plan is not searched on once it has fallen so far behind the best.
 constexpr double kHopeless = 0.97;
 
@@ -26,8 +26,8 @@ constexpr double kRowPrior = 4;
 constexpr double kTenantMemory = 512;
 // Probes that are free in the beginning, when nothing is known.
 constexpr int kFreeProbeRounds = 8;
-// Nor do they take more than this many rounds' time at once.
-constexpr double kMostProbeRounds = 4;
+// What probes did not take is kept up to this part of a round.
+constexpr double kMostSavedForProbes = 0.05;
 
 }  // namespace
 
@@ -43,7 +43,7 @@ std::vector<int> CandidateExits(int num_layers) {
 
 DraftController::DraftController(DraftControllerConfig config, const CostProfile& costs)
     : config_(std::move(config)),
-      costs_(costs),
+      prices_(costs),
       acceptance_(config_.num_layers),
       exit_layer_(config_.exit_layers.front()) {
   gains_.resize(config_.most_drafts);
@@ -51,7 +51,7 @@ DraftController::DraftController(DraftControllerConfig config, const CostProfile
   work_.Clear();
   work_.AddPass();
   work_.AddHead(config_.most_probes, 1);
-  probe_budget_seconds_ = kFreeProbeRounds * costs_.Seconds(work_);
+  probe_budget_seconds_ = kFreeProbeRounds * prices_.costs().Seconds(work_);
 }
 
 int DraftController::Limit(const DraftRow& row) const {
@@ -74,35 +74,6 @@ SweepRows DraftController::SweepOf(std::span<DraftRow* const> rows, double prefi
   return sweep;
 }
 
-double DraftController::MicroStepSeconds(const RowDepths& step, double scale) {
-  work_.Clear();
-  step.AddMicroStep(scale, head_share_, work_);
-  return costs_.Seconds(work_);
-}
-
-double DraftController::SweepSeconds(const SweepRows& sweep, const RowDepths& drafts,
-                                     double scale) {
-  work_.Clear();
-  sweep.AddSweep(drafts, scale, work_);
-  return costs_.Seconds(work_);
-}
-
-double DraftController::PromptSeconds(const SweepRows& sweep, double decoding_rows) {
-  SweepRows prompts;
-  prompts.num_layers = sweep.num_layers;
-  prompts.rows = sweep.rows - decoding_rows;
-  if (prompts.rows < 1) return 0;
-  work_.Clear();
-  prompts.AddSweep({}, 0, work_);
-  return costs_.Seconds(work_);
-}
-
-double DraftController::RowSeconds(const RowDepths& step, const SweepRows& sweep,
-                                   const RowDepths& drafts) {
-  return MicroStepSeconds(step, 1) - MicroStepSeconds(step, 1 - 1 / step.rows()) +
-         SweepSeconds(sweep, drafts, 1) - SweepSeconds(sweep, drafts, 1 - 1 / drafts.rows());
-}
-
 // ---- Before scheduling
 
 void DraftController::Plan(std::span<DraftRow* const> rows, int prefill_rows) {
@@ -116,8 +87,8 @@ void DraftController::Plan(std::span<DraftRow* const> rows, int prefill_rows) {
     autos_.push_back(row);
   }
   if (autos_.empty()) return;
-  sweep_ = SweepOf(rows, prefill_rows);
-  expected_prefill_ = prefill_rows > 0;
+  expected_prefill_rows_ = prefill_rows;
+  sweep_ = SweepOf(rows, 0);
   ChooseExits();
   for (DraftRow* row : autos_) {
     if (row->exit_layers.empty()) row->exit_layer = exit_layer_;
@@ -145,7 +116,7 @@ void DraftController::AddGains(std::span<DraftRow* const> rows, double weight, i
   }
   if (trial_.empty()) return;
   // Of several rows, those whose drafts are not worth their own part of the cost do not join in.
-  const double least = rows.size() > 1 ? price_ * RowSeconds(trial_, sweep, trial_) : 0.0;
+  const double least = rows.size() > 1 ? price_ * prices_.Row(trial_, sweep, trial_) : 0.0;
   for (DraftRow* row : rows) {
     double survival = 1;
     double chance = 0;
@@ -172,25 +143,32 @@ DraftController::Estimate DraftController::EstimateBatch(std::span<DraftRow* con
   double tokens = weight * static_cast<double>(rows.size());
   double draft_seconds = 0;
   double num_drafts = 0;
-  // Prompts take their time whatever is drafted: only the rest is what tokens are made in.
-  const double prompts = PromptSeconds(sweep, weight * static_cast<double>(rows.size()));
-  best.plain = best.tokens_per_second = tokens / (SweepSeconds(sweep, drafts_, 1) - prompts);
+  best.promised_plain = best.promised = tokens / prices_.Sweep(sweep, drafts_, 1);
+  const double prompts = prices_.Prompts(sweep);
+  best.plain = best.tokens_per_second = tokens / prices_.NetSweep(sweep, drafts_, 1, prompts);
   for (int k = 0; k < config_.most_drafts && counts_[k] > 0; ++k) {
     tokens += gains_[k];
     num_drafts += counts_[k];
-    draft_seconds += MicroStepSeconds(trial_, counts_[k] / trial_.rows());
-    const double seconds = draft_seconds + SweepSeconds(sweep, trial_, num_drafts / trial_.rows());
-    const double rate = tokens / (seconds - prompts);
+    draft_seconds += prices_.MicroStep(trial_, counts_[k] / trial_.rows());
+    const double scale = num_drafts / trial_.rows();
+    const double rate = tokens / (draft_seconds + prices_.NetSweep(sweep, trial_, scale, prompts));
     if (rate < kHopeless * best.tokens_per_second) break;
     if (rate <= best.tokens_per_second) continue;
-    if (config_.latency_ceiling_seconds > 0 && seconds > config_.latency_ceiling_seconds) {
+    if (IsLate(draft_seconds, sweep, scale)) {
       best.late = true;
       break;
     }
     best.tokens_per_second = rate;
+    best.promised = tokens / (draft_seconds + prices_.Sweep(sweep, trial_, scale));
     best.micro_steps = k + 1;
   }
   return best;
+}
+
+bool DraftController::IsLate(double draft_seconds, SweepRows sweep, double scale) {
+  if (config_.latency_ceiling_seconds == 0) return false;
+  sweep.rows += expected_prefill_rows_;
+  return draft_seconds + prices_.Sweep(sweep, trial_, scale) > config_.latency_ceiling_seconds;
 }
 
 void DraftController::ChooseExits() {
@@ -255,10 +233,14 @@ int DraftController::BestExitOf(DraftRow& row) {
 }
 
 void DraftController::Decide(const Estimate& estimate) {
-  const double wanted = (drafting_ ? 1.0 : kHysteresis) * estimate.plain;
-  drafting_ = estimate.micro_steps > 0 && estimate.tokens_per_second > wanted;
-  promised_rate_ = drafting_ ? estimate.tokens_per_second : estimate.plain;
-  price_ = promised_rate_ * (recent_tokens_ + kRecentPrior) / (recent_promise_ + kRecentPrior);
+  const double plain = plain_ledger_.truth() * estimate.plain;
+  const double truth = std::clamp(draft_ledger_.truth() / plain_ledger_.truth(), 1 - kMostDistrust,
+                                  1 + kMostDistrust);
+  const double drafting = truth * plain_ledger_.truth() * estimate.tokens_per_second;
+  drafting_ =
+      estimate.micro_steps > 0 && drafting > (drafting_ ? kWorthwhile : kHysteresis) * plain;
+  promised_rate_ = drafting_ ? estimate.promised : estimate.promised_plain;
+  price_ = drafting_ ? drafting : plain;
   report_.price = price_;
   report_.micro_steps = drafting_ ? estimate.micro_steps : 0;
   const bool any_may = std::any_of(autos_.begin(), autos_.end(),
@@ -267,13 +249,14 @@ void DraftController::Decide(const Estimate& estimate) {
                      : !any_may                                   ? DraftDecision::kCap
                      : estimate.late && estimate.micro_steps == 0 ? DraftDecision::kLatency
                                                                   : off_reason_;
+  report_.expected_speedup = drafting_ ? drafting / plain : 1;
 }
 
 // As many drafts as would pay if each turned out to be a sure one: Review ends the others.
 void DraftController::GrantDrafts() {
   constexpr int kSure = AcceptanceModel::kNumConfidences - 1;
-  const double row_cost = RowSeconds(trial_, sweep_, trial_);
-  const double least = price_ * std::max(row_cost, MicroStepSeconds(trial_, 1) / trial_.rows());
+  const double row_cost = prices_.Row(trial_, sweep_, trial_);
+  const double least = price_ * std::max(row_cost, prices_.MicroStep(trial_, 1) / trial_.rows());
   std::array<int, kNumSamplerModes> granted = {};
   for (DraftRow* row : autos_) {
     if (row->gain == 0) continue;  // does not join in
@@ -293,11 +276,12 @@ void DraftController::GrantDrafts() {
 // ---- The round
 
 void DraftController::Begin(const Schedule& schedule) {
-  head_share_ = schedule.draft_head_share;
+  prices_.set_head_share(schedule.draft_head_share);
   sweep_ = SweepOf(schedule.rows, schedule.prefill_rows);
   sweep_.context_tokens += schedule.prefill_context_tokens;
   sweep_.logit_rows += schedule.prefill_logit_rows;
   has_prefill_ = schedule.prefill_rows > 0;
+  prices_.NotePrompts(schedule.prefill_rows);
   draft_work_.Clear();
   drafted_.Clear();
   step_.Clear();
@@ -306,7 +290,7 @@ void DraftController::Begin(const Schedule& schedule) {
     row->survival = 1;
     if (row->num_drafts > 0) AddRow(*row, step_), AddRow(*row, drafted_);
   }
-  if (!step_.empty()) step_.AddMicroStep(1, head_share_, draft_work_);
+  if (!step_.empty()) step_.AddMicroStep(1, prices_.head_share(), draft_work_);
 }
 
 void DraftController::AddRow(const DraftRow& row, RowDepths& depths) {
@@ -336,7 +320,7 @@ void DraftController::Review(std::span<DraftRow* const> rows) {
   for (const DraftRow* row : rows) {
     if (row->keep_drafting) AddRow(*row, step_), AddRow(*row, drafted_);
   }
-  if (!step_.empty()) step_.AddMicroStep(1, head_share_, draft_work_);
+  if (!step_.empty()) step_.AddMicroStep(1, prices_.head_share(), draft_work_);
 }
 
 // Ends the drafting of automatic rows whose own cost is more than their gain is worth. False if
@@ -344,7 +328,7 @@ void DraftController::Review(std::span<DraftRow* const> rows) {
 bool DraftController::KeepWorthwhile(std::span<DraftRow* const> rows) {
   trial_ = drafted_;
   for (const DraftRow* row : rows) AddRow(*row, trial_);
-  const double least = step_.rows() > 1 ? price_ * RowSeconds(step_, sweep_, trial_) : 0.0;
+  const double least = step_.rows() > 1 ? price_ * prices_.Row(step_, sweep_, trial_) : 0.0;
   double gain = 0;
   step_.Clear();
   trial_ = drafted_;
@@ -358,14 +342,14 @@ bool DraftController::KeepWorthwhile(std::span<DraftRow* const> rows) {
     AddRow(*row, trial_);
     if (!pinned) gain += row->gain;
   }
-  const double micro_step = MicroStepSeconds(step_, 1);
-  const double sweep = SweepSeconds(sweep_, trial_, 1);
+  const double micro_step = prices_.MicroStep(step_, 1);
+  const double sweep = prices_.Sweep(sweep_, trial_, 1);
   if (config_.latency_ceiling_seconds > 0 &&
-      costs_.Seconds(draft_work_) + micro_step + sweep > config_.latency_ceiling_seconds) {
+      prices_.costs().Seconds(draft_work_) + micro_step + sweep > config_.latency_ceiling_seconds) {
     return false;
   }
   const double without =
-      (pinned_.empty() ? 0 : MicroStepSeconds(pinned_, 1)) + SweepSeconds(sweep_, drafts_, 1);
+      (pinned_.empty() ? 0 : prices_.MicroStep(pinned_, 1)) + prices_.Sweep(sweep_, drafts_, 1);
   return gain > price_ * (micro_step + sweep - without);
 }
 
@@ -393,6 +377,14 @@ void DraftController::Learn(DraftRow& row, int exit_layer, int index, int previo
 
 // ---- Probes
 
+Work DraftController::WorkOfProbes() const {
+  Work work;
+  work.AddPass();
+  work.AddHead(static_cast<double>(probes_.size()), prices_.head_share());
+  for (const Probe& probe : probes_) work.AddChoices(probe.row->mode, 1);
+  return work;
+}
+
 std::span<const DraftController::Probe> DraftController::ChooseProbes() {
   probes_.clear();
   if (probe_budget_seconds_ <= 0 || scheduled_.empty()) return probes_;
@@ -407,12 +399,10 @@ std::span<const DraftController::Probe> DraftController::ChooseProbes() {
     for (const int exit : exits) {
       if (row->num_drafts == 0 || exit != row->exit_layer) probes_.push_back({row, exit});
     }
-    work_.Clear();
-    work_.AddPass();
-    work_.AddHead(static_cast<double>(probes_.size()), head_share_);
-    work_.AddChoices(row->mode, static_cast<double>(probes_.size()));
+    // One row's may take more than is there, which is paid back before the next: else those that
+    // never have enough would know nothing.
     if (static_cast<int>(probes_.size()) > config_.most_probes ||
-        costs_.Seconds(work_) > probe_budget_seconds_) {
+        (before > 0 && prices_.costs().Seconds(WorkOfProbes()) > probe_budget_seconds_)) {
       probes_.resize(before);
       break;
     }
@@ -431,19 +421,25 @@ void DraftController::Probed(const Probe& probe, std::optional<double> confidenc
 void DraftController::End(const Outcome& outcome) {
   work_.Clear();
   sweep_.AddSweep(drafted_, 1, work_);
-  report_.predicted_seconds = costs_.Seconds(draft_work_) + costs_.Seconds(work_);
-  costs_.Observe(work_, outcome.sweep_seconds);
-  if (!drafted_.empty()) costs_.Observe(draft_work_, outcome.draft_seconds);
-  report_.step_time_error = costs_.error();
+  report_.predicted_seconds = prices_.costs().Seconds(draft_work_) + prices_.costs().Seconds(work_);
+  prices_.costs().Observe(work_, outcome.sweep_seconds);
+  if (!drafted_.empty()) prices_.costs().Observe(draft_work_, outcome.draft_seconds);
+  report_.step_time_error = prices_.costs().error();
   report_.calibration_error = acceptance_.calibration_error();
   const double seconds = outcome.draft_seconds + outcome.sweep_seconds;
-  // What probes may take must last: a surplus of the past is not spent all at once.
+  // Rounds in which nobody wants to know save nothing.
+  if (!autos_.empty()) SpendOnProbes(seconds, outcome.probe_seconds);
+  if (has_prefill_ || promised_rate_ == 0) return;
+  const double rows = static_cast<double>(scheduled_.size());
+  PromiseLedger& ledger = drafting_ ? draft_ledger_ : plain_ledger_;
+  ledger.Add(outcome.emitted_tokens / rows, promised_rate_ * seconds / rows);
+  (drafting_ ? plain_ledger_ : draft_ledger_).Forget();
+}
+
+void DraftController::SpendOnProbes(double round_seconds, double probe_seconds) {
+  const double most = std::max(probe_budget_seconds_, kMostSavedForProbes * round_seconds);
   probe_budget_seconds_ =
-      std::min(probe_budget_seconds_ + config_.probe_share * seconds, kMostProbeRounds * seconds) -
-      outcome.probe_seconds;
-  if (has_prefill_ || expected_prefill_ || promised_rate_ == 0) return;
-  recent_tokens_ = kRecentKept * recent_tokens_ + outcome.emitted_tokens;
-  recent_promise_ = kRecentKept * recent_promise_ + promised_rate_ * seconds;
+      std::min(probe_budget_seconds_ + config_.probe_share * round_seconds, most) - probe_seconds;
 }
 
 void DraftController::Restore(const Experience& experience) {

@@ -26,6 +26,8 @@
 #include "engine/policy/cost_model.h"
 #include "engine/policy/draft_report.h"
 #include "engine/policy/draft_row.h"
+#include "engine/policy/promise_ledger.h"
+#include "engine/policy/round_prices.h"
 #include "engine/policy/row_depths.h"
 #include "engine/policy/tenant_factors.h"
 
@@ -105,14 +107,16 @@ class DraftController {
   Experience experience() const { return {acceptance_, tenants_, exit_layer_}; }
   // REQUIRES: of a model of as many layers; no rows yet.
   void Restore(const Experience& experience);
-  const CostModel& costs() const { return costs_; }
+  const CostModel& costs() const { return prices_.costs(); }
 
  private:
   // What drafting is worth to a batch.
   struct Estimate {
     int micro_steps = 0;           // of the best plan
-    double tokens_per_second = 0;  // by the best plan
-    double plain = 0;              // without drafts
+    double tokens_per_second = 0;  // by the best plan, of the time that is not the prompts'
+    double plain = 0;              // the same without drafts
+    double promised = 0;           // by the best plan, in a round without prompts
+    double promised_plain = 0;     // the same without drafts
     bool late = false;             // the latency ceiling kept the plan short
   };
 
@@ -132,13 +136,10 @@ class DraftController {
   void Decide(const Estimate& estimate);
   void GrantDrafts();
   SweepRows SweepOf(std::span<DraftRow* const> rows, double prefill_rows) const;
-  double MicroStepSeconds(const RowDepths& step, double scale);
-  double SweepSeconds(const SweepRows& sweep, const RowDepths& drafts, double scale);
-  // What one of the rows in `step` adds to the cost of a micro-step, and of the sweep with
-  // `drafts`.
-  // Of a sweep that has nothing but the prompts' rows.
-  double PromptSeconds(const SweepRows& sweep, double decoding_rows);
-  double RowSeconds(const RowDepths& step, const SweepRows& sweep, const RowDepths& drafts);
+  Work WorkOfProbes() const;
+  void SpendOnProbes(double round_seconds, double probe_seconds);
+  // Whether a round of `scale` times trial_ and the prompts that are expected breaks the ceiling.
+  bool IsLate(double draft_seconds, SweepRows sweep, double scale);
   // That the draft at `index` will be accepted, if those before it are.
   double Chance(const DraftRow& row, int exit_layer, int index, int previous) const;
   static void AddRow(const DraftRow& row, RowDepths& depths);
@@ -147,7 +148,7 @@ class DraftController {
              double accepted);
 
   const DraftControllerConfig config_;
-  CostModel costs_;
+  RoundPrices prices_;
   AcceptanceModel acceptance_;
   TenantFactors tenants_;
 
@@ -159,16 +160,15 @@ class DraftController {
   size_t rows_at_exit_choice_ = 0;
   bool drafting_ = false;
   DraftDecision off_reason_ = DraftDecision::kAcceptance;
-  double price_ = 0;  // tokens per second
-  // Recent tokens, and those that the price of their rounds promised for their time.
-  double recent_tokens_ = 0, recent_promise_ = 0;
+  double price_ = 0;                           // tokens per second
+  PromiseLedger draft_ledger_, plain_ledger_;  // of rounds that drafted, and that did not
   double probe_budget_seconds_ = 0;
   size_t next_probed_ = 0;
-  double head_share_ = 1;
 
   // ---- Of the round; vectors keep their memory
   DraftReport report_;
   double promised_rate_ = 0;  // tokens per second by the best plan
+  int expected_prefill_rows_ = 0;
   SweepRows sweep_;
   RowDepths step_;                     // rows of the next micro-step
   RowDepths drafted_;                  // rows of all micro-steps so far
@@ -178,7 +178,6 @@ class DraftController {
   std::vector<double> gains_, counts_;
   Work work_, draft_work_;
   bool has_prefill_ = false;
-  bool expected_prefill_ = false;  // when the round was planned
 };
 
 }  // namespace strata

@@ -22,6 +22,7 @@ struct DraftReport {
   int exit_layer = 0;            // of automatic rows that name none
   int micro_steps = 0;           // planned
   double price = 0;              // of time, in tokens per second
+  double expected_speedup = 0;   // of decoding, over plain; 1: does not draft
   double predicted_seconds = 0;  // of the round as it went, without probes
   // Of late: mean of |actual / predicted - 1| of the times of draft phases and sweeps; mean
   // distance of predicted from observed acceptance.

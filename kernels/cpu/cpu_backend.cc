@@ -27,10 +27,16 @@ constexpr int kShortRangesPerThread = 32;
 
 class HostEmbedding : public EmbeddingTable {
  public:
-  explicit HostEmbedding(const HostMatrix& table) : table_(table) {}
+  explicit HostEmbedding(const HostMatrix& table)
+      : memory_(AllocateHost(static_cast<size_t>(table.rows * table.cols) * SizeOf(table.dtype))),
+        table_(table) {
+    std::memcpy(memory_.data(), table.data, memory_.size_bytes());
+    table_.data = memory_.data();
+  }
   const HostMatrix& table() const { return table_; }
 
  private:
+  const Buffer memory_;
   HostMatrix table_;
 };
 

@@ -16,10 +16,12 @@ GOOD = {
 }
 
 
-def check(report):
-    program = pathlib.Path(__file__).with_name("check_report.py")
-    return subprocess.run([sys.executable, "-B", program, "200"], input=json.dumps(report),
-                          text=True, capture_output=True, check=False)
+HERE = pathlib.Path(__file__).parent
+
+
+def check(report, kind="unary"):
+    return subprocess.run([sys.executable, "-B", HERE / "check_report.py", HERE / f"{kind}.json"],
+                          input=json.dumps(report), text=True, capture_output=True, check=False)
 
 
 class CheckReport(unittest.TestCase):
@@ -27,6 +29,14 @@ class CheckReport(unittest.TestCase):
         result = check(GOOD)
         self.assertEqual(result.returncode, 0, result)
         self.assertIn("p50 226", result.stdout)
+
+    def test_a_load_of_so_much_time_makes_any_number_of_calls(self):
+        changes = {"count": 31, "statusCodeDistribution": {"OK": 31}}
+        self.assertEqual(check({**GOOD, **changes}, "ramp").returncode, 0)
+        self.assertEqual(check({**GOOD, **changes}, "unary").returncode, 1)
+        for changes in ({"count": 0, "statusCodeDistribution": {}},
+                        {"count": 31, "statusCodeDistribution": {"OK": 30, "Canceled": 1}}):
+            self.assertEqual(check({**GOOD, **changes}, "ramp").returncode, 1)
 
     def test_each_bad_report_fails_and_says_why(self):
         for changes, words in (

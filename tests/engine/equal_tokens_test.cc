@@ -50,8 +50,13 @@ class CaseGenerator {
     Speculation speculation;
     const int kind = Int(0, 9);
     if (kind == 0) return speculation;
-    speculation.mode = kind == 1 ? Speculation::Mode::kAuto : Speculation::Mode::kFixed;
-    if (kind == 1) return speculation;
+    if (kind <= 4) {
+      speculation.mode = Speculation::Mode::kAuto;
+      if (Chance(0.3)) speculation.num_draft_tokens = Int(1, 4);
+      if (Chance(0.3)) speculation.exit_layers = {Int(1, config_.num_layers - 1)};
+      return speculation;
+    }
+    speculation.mode = Speculation::Mode::kFixed;
     speculation.exit_layer = Int(1, config_.num_layers - 1);
     speculation.num_draft_tokens = Int(0, 8);
     return speculation;
@@ -216,6 +221,7 @@ void ExpectNothingLeft(Engine& engine) {
 struct Seen {
   int64_t preemptions = 0;
   int64_t cached_tokens = 0;
+  int64_t drafted_by_auto = 0;
 };
 
 void RunSetting(const Setting& setting, uint64_t seed, Seen* seen) {
@@ -257,7 +263,11 @@ void RunSetting(const Setting& setting, uint64_t seed, Seen* seen) {
                    ", exit " + std::to_string(requests[i].speculation.exit_layer) + ", drafts " +
                    std::to_string(requests[i].speculation.num_draft_tokens) +
                    ", draft vocabulary " + std::to_string(options.draft_vocabulary_size));
-      for (size_t j = 0; j < expected[i].size(); ++j) ExpectSame(actual[i][j], expected[i][j]);
+      for (size_t j = 0; j < expected[i].size(); ++j) {
+        ExpectSame(actual[i][j], expected[i][j]);
+        if (requests[i].speculation.mode != Speculation::Mode::kAuto) continue;
+        seen->drafted_by_auto += actual[i][j].finished->speculation.drafted_tokens;
+      }
     }
     ExpectNothingLeft(*crowded);
     seen->preemptions += crowded->GetCounters().preemptions;
@@ -265,7 +275,18 @@ void RunSetting(const Setting& setting, uint64_t seed, Seen* seen) {
   }
 }
 
-class EqualTokens : public testing::TestWithParam<TestDevice> {};
+class EqualTokens : public testing::TestWithParam<TestDevice> {
+ protected:
+  // How much `auto` drafts depends on how fast the machine is at that moment; at some time it does.
+  static void TearDownTestSuite() {
+    if (num_demo_runs < static_cast<int>(AllTestDevices().size())) return;
+    EXPECT_GT(drafted_by_auto, 0);
+  }
+  static int64_t drafted_by_auto;
+  static int num_demo_runs;
+};
+int64_t EqualTokens::drafted_by_auto = 0;
+int EqualTokens::num_demo_runs = 0;
 
 TEST_P(EqualTokens, TinyModelWhateverTheBatchChunksThreadsCachePreemptionAndSpeculation) {
   Seen seen;
@@ -278,6 +299,8 @@ TEST_P(EqualTokens, DemoModelWhateverTheBatchChunksThreadsCachePreemptionAndSpec
   Seen seen;
   RunSetting({DemoModel(), GetParam(), 40, 40, 24}, 2, &seen);
   EXPECT_GT(seen.cached_tokens, 0);
+  drafted_by_auto += seen.drafted_by_auto;
+  ++num_demo_runs;
 }
 
 // Long prompts, so that chunks of every size matter; on the fastest kernels only.

@@ -2,9 +2,12 @@
 """What /metrics says, beside what the streams say of themselves."""
 
 import json
+import re
+import subprocess
 import unittest
 
-from server_process import ServerProcess, wait_until
+from busy_server import BusyServer
+from server_process import ROOT, ServerProcess, wait_until
 
 AT_START = """
 strata_spec_decode_num_draft_tokens_total
@@ -25,6 +28,55 @@ strata_kv_blocks_used
 
 SAMPLE = r'[a-zA-Z_:][a-zA-Z0-9_:]*(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \S+'
 
+DOCUMENT = ROOT / "docs/METRICS.md"
+
+
+def documented():
+    """{name: (type, label names)} by the tables of docs/METRICS.md."""
+    metrics = {}
+    for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) ?\|",
+                                         DOCUMENT.read_text(), re.MULTILINE):
+        assert name not in metrics, name
+        metrics[name] = kind, frozenset(re.findall(r"`(\w+)`", labels))
+    return metrics
+
+
+def exported(text):
+    """The same by what a server exports."""
+    kinds = dict(re.findall(r"^# TYPE (strata_\w+) (\w+)$", text, re.MULTILINE))
+    labels = {name: set() for name in kinds}
+    for series, pairs in re.findall(r"^(strata_\w+)(?:\{(.*)\})? \S+$", text, re.MULTILINE):
+        name = series if series in kinds else re.sub(r"_(bucket|sum|count)$", "", series)
+        labels[name].update(re.findall(r'(\w+)="', pairs))
+    return {name: (kind, frozenset(labels[name] - {"le"})) for name, kind in kinds.items()}
+
+
+class Documentation(unittest.TestCase):
+    def test_the_tables_are_what_a_loaded_server_exports(self):
+        with BusyServer() as busy, busy.load(seconds=60):
+            wait_until(lambda: exported(busy.server.metrics_text()) == documented(), 30)
+            text = busy.server.metrics_text()
+        self.assertEqual(set(exported(text).items()), set(documented().items()))
+        ours = "".join(f"{line}\n" for line in text.splitlines()
+                       if re.match(r"(# \w+ )?strata_", line))
+        lint = subprocess.run(["promtool", "check", "metrics"], input=ours, text=True,
+                              capture_output=True, check=False)
+        self.assertEqual((lint.returncode, lint.stdout + lint.stderr), (0, ""))
+
+    def test_tenants_sum_up_to_all(self):
+        with BusyServer() as busy:
+            with busy.load(seconds=4):
+                wait_until(lambda: busy.server.metrics()["strata_generated_tokens_total"] > 500, 30)
+
+            def tokens():
+                metrics = busy.server.metrics()
+                parts = [value for name, value in metrics.items()
+                         if name.startswith("strata_tenant_generated_tokens_total{")]
+                self.assertEqual(len(parts), 2)
+                return sum(parts), metrics["strata_generated_tokens_total"]
+
+            self.assertTrue(wait_until(lambda: len(set(tokens())) == 1, 20), tokens())
+
 
 class Metrics(unittest.TestCase):
     @classmethod
@@ -40,7 +92,7 @@ class Metrics(unittest.TestCase):
         metrics = self.server.metrics()
         for name in AT_START:
             self.assertEqual(metrics.get(name), 0, name)
-        self.assertGreater(metrics["strata_kv_blocks_total"], 0)
+        self.assertGreater(metrics["strata_kv_blocks"], 0)
         self.assertTrue(any(name.startswith('strata_build_info{') and 'model="demo"' in name
                             for name in metrics))
 

@@ -12,15 +12,10 @@ import time
 import unittest
 
 from certificates import Certificates
+from free_port import free_port
 from server_process import BIN, ROOT, ServerProcess, wait_until
 
 CONFIGURATION = ROOT / "deploy/nginx/strata.conf"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def accepts(port):

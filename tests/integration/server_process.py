@@ -35,15 +35,17 @@ def _environment(extra=None):
 class ServerProcess:
     """A server that is ready when `with` begins and gone when it ends.
 
-    stdout and stderr are what it has printed so far.
+    It listens on a free port of this machine, or at `listen`. stdout and stderr are what it has
+    printed so far; stderr nothing if it goes to a file of the caller's.
     """
 
     def __init__(self, *flags, model=DEMO_MODEL, metrics="127.0.0.1:0", environment=None,
-                 program=BIN / "strata-server"):
+                 program=BIN / "strata-server", listen="127.0.0.1:0", stderr=None):
         self._program = program
-        self._flags = ("--metrics-listen", metrics, *flags)
+        self._flags = ("--listen", listen, "--metrics-listen", metrics, *flags)
         self._model = model
         self._environment = environment
+        self._stderr = stderr
         self._folder = tempfile.TemporaryDirectory(prefix="strata-server-")
         self.port_file = pathlib.Path(self._folder.name) / "ports"
         self.process = None
@@ -54,9 +56,9 @@ class ServerProcess:
         folder = pathlib.Path(self._folder.name)
         with open(folder / "stdout", "wb") as out, open(folder / "stderr", "wb") as err:
             self.process = subprocess.Popen(
-                [self._program, "--model", self._model, "--listen", "127.0.0.1:0",
+                [self._program, "--model", self._model,
                  "--port-file", self.port_file, *SMALL, *self._flags],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=self._stderr or err,
                 env=_environment(self._environment))
         try:
             self._wait_until_ready()

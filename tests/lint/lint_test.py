@@ -8,6 +8,7 @@ import tempfile
 import unittest
 from unittest import mock
 
+import clock_rules
 import file_rules
 import format_rules
 import include_rules
@@ -97,6 +98,28 @@ class FileRules(Tree):
                      ".git/config"):
             self.plant(path, "no newline, TO" "DO")
         self.assertEqual(file_rules.check(self.root), [])
+
+
+class ClockRules(Tree):
+    def test_steady_waits_and_named_readers_pass(self):
+        self.plant("server/a.cc", "work_.wait_for(lock, 1s);\nstd::chrono::steady_clock::now();\n")
+        self.plant("server/logging.cc", "std::chrono::system_clock::now();\n")
+        self.plant("tests/a.cc", "absl::SleepFor(absl::Seconds(1));\n")
+        self.assertEqual(clock_rules.check(self.root), [])
+
+    def test_each_use_of_the_wall_clock_is_seen(self):
+        planted = [
+            ("engine/a.cc", "auto now = std::chrono::system_clock::now();", "reads"),
+            ("server/a.h", "clock_gettime(CLOCK_REALTIME, &now);", "reads"),
+            ("server/a.cc", "mu_.AwaitWithTimeout(condition, timeout);", "waits"),
+            ("client/a.cc", "cv.WaitWithDeadline(&mu, deadline);", "waits"),
+            ("server/logging.cc", "absl::SleepFor(absl::Seconds(1));", "waits"),
+        ]
+        for path, line, words in planted:
+            with self.subTest(path=path, line=line):
+                self.plant(path, f"\n{line}\n")
+                self.assert_one(clock_rules.check(self.root), f"{path}:2", words)
+                (self.root / path).unlink()
 
 
 class FormatRules(Tree):

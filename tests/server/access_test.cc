@@ -7,8 +7,6 @@
 #include <google/protobuf/descriptor.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -17,11 +15,11 @@
 #include <future>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "tests/server/captured_log.h"
 #include "tests/server/test_server.h"
 #include "xds/service/orca/v3/orca.grpc.pb.h"
 
@@ -131,7 +129,7 @@ TEST_F(Access, EveryMethodAsksForAToken) {
   options_.access.open_methods.clear();
   TestServer server(options_);
   const std::vector<std::string> methods = AllMethods();
-  EXPECT_EQ(methods.size(), 10u);
+  EXPECT_EQ(methods.size(), 11u);
   for (const std::string& method : methods) {
     const grpc::Status status = RawCall(server.channel(), method).Wait();
     EXPECT_EQ(status.error_code(), StatusCode::UNAUTHENTICATED) << method;
@@ -376,26 +374,9 @@ TEST_F(Access, ServicesCanBeTurnedOff) {
   EXPECT_TRUE(Generate(server, "").ok());
 }
 
-// All that is logged while it lives, at every level.
-class CapturedLog {
- public:
-  CapturedLog() : before_(spdlog::default_logger()) {
-    const auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(text_);
-    auto logger = std::make_shared<spdlog::logger>("captured", sink);
-    logger->set_level(spdlog::level::trace);
-    spdlog::set_default_logger(std::move(logger));
-  }
-  ~CapturedLog() { spdlog::set_default_logger(before_); }
-  std::string text() const { return text_.str(); }
-
- private:
-  const std::shared_ptr<spdlog::logger> before_;
-  std::ostringstream text_;
-};
-
 TEST_F(Access, PromptsAndAnswersAreLoggedOnlyIfAskedFor) {
   for (const bool log_prompts : {false, true}) {
-    CapturedLog log;
+    CapturedLog log(LogFormat::kJson);
     options_.log_prompts = log_prompts;
     std::string answer;
     {
@@ -412,15 +393,20 @@ TEST_F(Access, PromptsAndAnswersAreLoggedOnlyIfAskedFor) {
       EXPECT_FALSE(Stream(server.inference(), request).status.ok());
     }
     ASSERT_FALSE(answer.empty());
-    const std::string quoted =
-        nlohmann::json(answer).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     if (log_prompts) {
-      EXPECT_THAT(log.text(), HasSubstr("some-id: prompt \"the secret ingredient\""));
-      EXPECT_THAT(log.text(), HasSubstr("some-id: answer 0 " + quoted));
+      ASSERT_EQ(log.Find("prompt").size(), 1u);  // of the one that was not refused
+      EXPECT_EQ(log.Find("prompt")[0]["request_id"], "some-id");
+      EXPECT_EQ(log.Find("prompt")[0]["prompt"], "the secret ingredient");
+      ASSERT_EQ(log.Find("answer").size(), 1u);
+      EXPECT_EQ(log.Find("answer")[0]["request_id"], "some-id");
+      EXPECT_EQ(log.Find("answer")[0]["answer"], answer);
     } else {
+      const std::string quoted =
+          nlohmann::json(answer).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
       EXPECT_THAT(log.text(), Not(HasSubstr("ingredient")));
       EXPECT_THAT(log.text(), Not(HasSubstr(quoted)));
     }
+    EXPECT_EQ(log.Find("request").size(), 2u);
     EXPECT_THAT(log.text(), Not(HasSubstr("Bearer secret")));
   }
 }

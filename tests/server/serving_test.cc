@@ -152,7 +152,7 @@ TEST(Serving, ServesMetrics) {
        {"strata_spec_decode_num_draft_tokens_total", "strata_spec_decode_num_accepted_tokens_total",
         "strata_generated_tokens_total 10", "strata_time_to_first_token_seconds_count 1",
         "strata_inter_token_latency_seconds_bucket", "strata_queued_requests 0",
-        "strata_running_requests", "strata_kv_blocks_total", "strata_build_info{"}) {
+        "strata_running_requests", "strata_kv_blocks ", "strata_build_info{"}) {
     EXPECT_THAT(reply, HasSubstr(name));
   }
 }

@@ -41,6 +41,7 @@ struct Setting {
   enum class DraftTokens { kAll, kEven, kLearnt } draft_tokens = DraftTokens::kAll;
   Verification verification = Verification::kBlock;
   int64_t draft_distribution_bytes = EngineOptions{}.draft_distribution_bytes;
+  bool automatic = false;  // exits and drafts are the server's choice
 };
 void PrintTo(const Setting& setting, std::ostream* out) { *out << setting.name; }
 
@@ -98,6 +99,13 @@ constexpr int kLearntTokens = 16;
 // Of four tokens each take 32, so in a round of 16 sequences every other one drafts, once.
 constexpr int64_t kFewBytes = 256;
 
+// One after the other, and with drafts that are often accepted: so that some are made.
+Setting Automatic() {
+  Setting setting{"Auto_Biased", 0, 0, Biased(), 600};
+  setting.automatic = true;
+  return setting;
+}
+
 std::vector<Setting> Settings() {
   using DraftTokens = Setting::DraftTokens;
   return {{"Off", 0, 0, TopK(), 600},
@@ -117,7 +125,8 @@ std::vector<Setting> Settings() {
            kFewBytes},
           {"TokenWise_Exit3_K4", 3, 4, TopK(), 600, DraftTokens::kAll, Verification::kToken},
           {"TokenWise_Penalties_Exit4_K4", 4, 4, Penalties(), 600, DraftTokens::kAll,
-           Verification::kToken}};
+           Verification::kToken},
+          Automatic()};
 }
 
 // The probability of each next token that sampling leaves, in double precision.
@@ -224,13 +233,16 @@ void Distributions::Generate() {
   } else if (setting.draft_tokens == Setting::DraftTokens::kLearnt) {
     options.draft_vocabulary_size = kLearntTokens;
   }
+  if (setting.automatic) options.max_sequences = 1;
   const auto engine = OpenEngine(TinyModel(), {"", kernels::WeightFormat::kF32, 1}, options);
   GenerateRequest request;
   request.prompt = kPrompt;
   request.sampling = setting.sampling;
   request.stopping.max_new_tokens = kGeneratedTokens;
   request.stopping.ignore_eos = true;
-  if (setting.num_draft_tokens > 0) {
+  if (setting.automatic) {
+    request.speculation.mode = Speculation::Mode::kAuto;
+  } else if (setting.num_draft_tokens > 0) {
     request.speculation.mode = Speculation::Mode::kFixed;
     request.speculation.exit_layer = setting.exit_layer;
     request.speculation.num_draft_tokens = setting.num_draft_tokens;
@@ -284,11 +296,12 @@ TEST_P(Distributions, OfGeneratedTextsAreTheTargets) {
 
   // Every round, and the prefill is one, gives its accepted drafts and one token of the target's.
   EXPECT_EQ(emitted_, accepted_ + rounds_);
-  if (GetParam().num_draft_tokens == 0) {
+  if (GetParam().num_draft_tokens == 0 && !GetParam().automatic) {
     EXPECT_EQ(drafted_, 0);
     return;
   }
   // Both verdicts were tried.
+  EXPECT_GT(drafted_, 100);
   EXPECT_GT(accepted_, drafted_ / 20);
   EXPECT_LT(accepted_, drafted_ - drafted_ / 20);
 }

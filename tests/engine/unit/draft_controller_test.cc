@@ -91,7 +91,7 @@ TEST(DraftController, FollowsDraftsThatTurnBadAndGoodAgain) {
     EXPECT_EQ(controller.report().decision, DraftDecision::kAcceptance);
     world.options().acceptance = 0.9;
     world.RunAuto(600, controller);
-    EXPECT_GT(world.RunAuto(200, controller).drafted, 400);
+    EXPECT_GT(world.RunAuto(200, controller).drafted, 250);
     EXPECT_EQ(controller.report().decision, DraftDecision::kDraft);
   }
 }
@@ -110,19 +110,19 @@ TEST(DraftController, StopsDraftingUnderLoadAndBeginsAgainAfterIt) {
   }
 }
 
-// The same drafts, at a machine whose micro-steps read four times as much as the profile says.
+// The same drafts, at a machine whose head reads four times as much as the profile says.
 TEST(DraftController, CorrectsAWrongProfile) {
   DraftWorldOptions actual;
   actual.acceptance = 0.5;
   actual.head_read_seconds = 2e-3;
   DraftWorldOptions believed = actual;
-  believed.head_read_seconds = 1e-5;
+  believed.head_read_seconds = 5e-4;
   DraftController controller(Config(actual), DraftWorld::Profile(believed));
   DraftWorld world(actual);
   world.RunAuto(600, controller);
   const double rate = world.RunAuto(800, controller).tokens_per_second();
   EXPECT_GT(rate, 0.97 * OffRate(actual, 800));
-  EXPECT_LT(controller.report().step_time_error, 0.1);
+  EXPECT_LT(controller.report().step_time_error, 0.15);
 }
 
 TEST(DraftController, KeepsUpWithAMachineOfAnotherSpeed) {
@@ -147,10 +147,11 @@ TEST(DraftController, ChoosesAnExitThatPays) {
     DraftWorld world(options);
     world.RunAuto(2000, controller);
     chosen.push_back(controller.report().exit_layer);
-    EXPECT_GT(BestRateAt(chosen.back(), options, 4000), 0.97 * BestFixedRate(options, 4000));
+    const double rate = world.RunAuto(4000, controller).tokens_per_second();
+    EXPECT_GT(rate, 0.97 * BestFixedRate(options, 4000));
   }
-  EXPECT_EQ(chosen.front(), 2);
-  EXPECT_GT(chosen.back(), 2);
+  EXPECT_EQ(chosen[0], 2);
+  EXPECT_GT(chosen[1], 2);
 }
 
 TEST(DraftController, PredictsAcceptance) {
@@ -175,6 +176,19 @@ TEST(DraftController, ProbesTakeTheirShareOfTheTime) {
     EXPECT_GT(run.probe_seconds, 0.001 * run.seconds);
     EXPECT_LT(run.probe_seconds, 0.006 * run.seconds);
   }
+}
+
+// Else they would take a large part of the rounds that follow.
+TEST(DraftController, ProbesSaveNothingInRoundsOfOthers) {
+  DraftWorldOptions options;
+  DraftController controller = MakeController(options);
+  DraftWorld world(options);
+  world.RunAuto(kWarmUpRounds, controller);
+  world.options().kind = DraftRow::Kind::kOff;
+  world.RunAuto(2000, controller);
+  world.options().kind = DraftRow::Kind::kAuto;
+  const DraftWorldResult run = world.RunAuto(120, controller);
+  EXPECT_LT(run.probe_seconds, 0.01 * run.seconds);
 }
 
 // ---- Limits

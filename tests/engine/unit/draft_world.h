@@ -37,6 +37,7 @@ struct DraftWorldOptions {
   // What the machine takes over what its profile says.
   double slowness = 1;
   int prefill_rows = 0;
+  DraftRow::Kind kind = DraftRow::Kind::kAuto;
   uint64_t seed = 1;
 };
 
@@ -155,19 +156,23 @@ inline DraftWorldResult DraftWorld::RunAuto(int rounds, DraftController& control
     if (round % rounds_per_request == 0) {
       for (DraftRow& row : rows) {
         row = {};
-        row.kind = DraftRow::Kind::kAuto;
+        row.kind = options_.kind;
       }
     }
     for (DraftRow& row : rows) row.tokens_left = 1000;
     controller.Plan(pointers, options_.prefill_rows);
     controller.Begin({.rows = pointers, .prefill_rows = options_.prefill_rows});
     DraftController::Outcome outcome;
+    int num_probes = 0;
     for (const DraftController::Probe& probe : controller.ChooseProbes()) {
       const double chance = Chance(static_cast<int>(probe.row - rows.data()), probe.exit_layer);
       controller.Probed(probe, Confidence(chance), std::bernoulli_distribution(chance)(random_));
-      outcome.probe_seconds += options_.head_row_seconds + options_.choose_seconds;
+      ++num_probes;
     }
-    if (outcome.probe_seconds > 0) outcome.probe_seconds += options_.head_read_seconds;
+    if (num_probes > 0) {
+      outcome.probe_seconds =
+          options_.pass_seconds + Head(options_, num_probes) + num_probes * options_.choose_seconds;
+    }
 
     active.clear();
     for (size_t i = 0; i < rows.size(); ++i) {
