@@ -41,9 +41,6 @@ struct RoundReport {
   int preemptions = 0;
   int num_probes = 0;
   DraftReport drafting;
-  // In which time, by the cost model, plain decoding would have committed emitted_tokens. 0 where
-  // nothing was drafted, or prompts were computed.
-  double plain_seconds = 0;
   std::span<const DraftTally> drafts;  // lives as long as the call of OnRound
 };
 

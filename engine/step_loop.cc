@@ -34,8 +34,7 @@ StepLoop::StepLoop(const Config& config, Model* model, const Tokenizer* tokenize
       kv_pool_(model->limits().num_kv_blocks, config.prefix_cache),
       scheduler_(config.scheduler, &kv_pool_),
       executor_(config.round, model, clock),
-      drafting_(config.drafting, costs),
-      speedup_(model->config().num_layers) {
+      drafting_(config.drafting, costs) {
   executor_.set_drafting_policy(&drafting_);
   if (config.learnt_draft_tokens == 0) return;
   const ModelConfig& model_config = model->config();
@@ -117,7 +116,6 @@ void StepLoop::Step() {
   const StepPlan& plan = scheduler_.Plan();
   if (plan.empty()) return;
   drafting_.AfterPlan(plan, draft_head_share());
-  speedup_.Begin(plan);
   // A failing sample takes its request's other samples with it: sequences may be gone by the time
   // that results are delivered.
   planned_.clear();
@@ -129,7 +127,6 @@ void StepLoop::Step() {
   RoundExecutor::Result result = executor_.Run(plan);
   executor_.Describe(&record_);
   drafting_.AfterRound(result.report);
-  speedup_.End(drafting_.controller().costs(), result.report);
   result.report.cached_tokens = plan.num_cached_tokens;
   scheduler_.EndRound();
   const Instant now = clock_->Now();

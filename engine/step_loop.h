@@ -25,7 +25,6 @@
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/speculation_policy.h"
-#include "engine/speedup_meter.h"
 
 namespace strata {
 
@@ -103,7 +102,6 @@ class StepLoop {
   Scheduler scheduler_;
   RoundExecutor executor_;
   AutoDrafting drafting_;
-  SpeedupMeter speedup_;
   std::optional<DraftVocabulary> draft_vocabulary_;  // absent: nothing is learnt
   std::optional<Head> draft_head_;                   // absent: the model's own
   ActiveRequests active_;

@@ -103,9 +103,9 @@ void SpeculationMetrics::CountDrafts(const RoundReport& report) {
 }
 
 void SpeculationMetrics::ShowSpeedup(const RoundReport& report) {
-  if (report.plain_seconds == 0) return;
+  if (report.drafting.plain_seconds == 0) return;
   seconds_.Increment(Seconds(report.total_time));
-  plain_seconds_.Increment(report.plain_seconds);
+  plain_seconds_.Increment(report.drafting.plain_seconds);
 }
 
 void SpeculationMetrics::ShowPolicy(const RoundReport& report) {

@@ -429,8 +429,14 @@ void DraftController::End(const Outcome& outcome) {
   const double seconds = outcome.draft_seconds + outcome.sweep_seconds;
   // Rounds in which nobody wants to know save nothing.
   if (!autos_.empty()) SpendOnProbes(seconds, outcome.probe_seconds);
-  if (has_prefill_ || promised_rate_ == 0) return;
+  if (has_prefill_) return;
   const double rows = static_cast<double>(scheduled_.size());
+  if (!drafted_.empty()) {
+    drafts_.Clear();
+    report_.plain_seconds = outcome.emitted_tokens * prices_.Sweep(sweep_, drafts_, 1) / rows;
+  }
+  // Nothing was promised of what other rows commit.
+  if (autos_.empty() || autos_.size() != scheduled_.size()) return;
   PromiseLedger& ledger = drafting_ ? draft_ledger_ : plain_ledger_;
   ledger.Add(outcome.emitted_tokens / rows, promised_rate_ * seconds / rows);
   (drafting_ ? plain_ledger_ : draft_ledger_).Forget();

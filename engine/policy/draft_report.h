@@ -24,6 +24,9 @@ struct DraftReport {
   double price = 0;              // of time, in tokens per second
   double expected_speedup = 0;   // of decoding, over plain; 1: does not draft
   double predicted_seconds = 0;  // of the round as it went, without probes
+  // In which plain decoding would have committed the round's tokens. 0 where nothing was drafted,
+  // or prompts were computed.
+  double plain_seconds = 0;
   // Of late: mean of |actual / predicted - 1| of the times of draft phases and sweeps; mean
   // distance of predicted from observed acceptance.
   double step_time_error = 0;

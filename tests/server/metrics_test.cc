@@ -79,11 +79,11 @@ TEST(Metrics, MeasuresSpeculationWhereItCanBeCompared) {
   RoundReport report;
   report.total_time = std::chrono::seconds(2);
   metrics.OnRound(report);
-  report.plain_seconds = 3;
+  report.drafting.plain_seconds = 3;
   report.drafting.decision = DraftDecision::kDraft;
   report.drafting.expected_speedup = 1.75;
   metrics.OnRound(report);
-  report.plain_seconds = 0;
+  report.drafting.plain_seconds = 0;
   report.drafting = {};
   metrics.OnRound(report);
   const std::string text = Scrape(metrics);

@@ -91,7 +91,7 @@ TEST(DraftController, FollowsDraftsThatTurnBadAndGoodAgain) {
     EXPECT_EQ(controller.report().decision, DraftDecision::kAcceptance);
     world.options().acceptance = 0.9;
     world.RunAuto(600, controller);
-    EXPECT_GT(world.RunAuto(200, controller).drafted, 250);
+    EXPECT_GT(world.RunAuto(200, controller).drafted, 400);
     EXPECT_EQ(controller.report().decision, DraftDecision::kDraft);
   }
 }
@@ -122,7 +122,7 @@ TEST(DraftController, CorrectsAWrongProfile) {
   world.RunAuto(600, controller);
   const double rate = world.RunAuto(800, controller).tokens_per_second();
   EXPECT_GT(rate, 0.97 * OffRate(actual, 800));
-  EXPECT_LT(controller.report().step_time_error, 0.15);
+  EXPECT_LT(controller.report().step_time_error, 0.1);
 }
 
 TEST(DraftController, KeepsUpWithAMachineOfAnotherSpeed) {
@@ -147,11 +147,13 @@ TEST(DraftController, ChoosesAnExitThatPays) {
     DraftWorld world(options);
     world.RunAuto(2000, controller);
     chosen.push_back(controller.report().exit_layer);
+    EXPECT_GT(BestRateAt(chosen.back(), options, 4000), 0.97 * BestFixedRate(options, 4000));
     const double rate = world.RunAuto(4000, controller).tokens_per_second();
     EXPECT_GT(rate, 0.97 * BestFixedRate(options, 4000));
   }
   EXPECT_EQ(chosen[0], 2);
   EXPECT_GT(chosen[1], 2);
+  EXPECT_GT(chosen[2], 2);
 }
 
 TEST(DraftController, PredictsAcceptance) {
@@ -209,6 +211,23 @@ class OneRow : public testing::Test {
     controller_.Plan(rows, 0);
     return row_.num_drafts;
   }
+  // A round that takes what is predicted, whoever asked for its drafts.
+  void RunRound(int num_drafts, int emitted_tokens, int prefill_rows = 0) {
+    DraftRow* const rows[] = {&row_};
+    controller_.Plan(rows, prefill_rows);
+    row_.num_drafts = num_drafts;
+    controller_.Begin({.rows = rows, .prefill_rows = prefill_rows});
+    DraftController::Outcome outcome;
+    const CostModel costs = controller_.costs();
+    Work work;
+    work.AddPass();
+    work.AddLayers(config_.num_layers, 1 + prefill_rows, 0);
+    work.AddHead(1 + num_drafts, 1);
+    work.AddChoices(row_.mode, 1 + num_drafts);
+    outcome.sweep_seconds = costs.Seconds(work);
+    outcome.emitted_tokens = emitted_tokens;
+    controller_.End(outcome);
+  }
 
   DraftWorldOptions options_;
   DraftControllerConfig config_ = Config(options_);
@@ -220,6 +239,33 @@ class OneRow : public testing::Test {
     return row;
   }();
 };
+
+// What rows that ask for their drafts commit says nothing about what automatic ones promised.
+TEST_F(OneRow, RoundsOfOthersAreNotHeldAgainstItsPromises) {
+  Teach(100, false);
+  ASSERT_EQ(Plan(), 0);
+  const double price = controller_.report().price;
+  row_.kind = DraftRow::Kind::kOff;
+  for (int i = 0; i < 300; ++i) RunRound(0, 5);
+  row_.kind = DraftRow::Kind::kAuto;
+  ASSERT_EQ(Plan(), 0);
+  EXPECT_NEAR(controller_.report().price, price, 0.05 * price);
+}
+
+TEST_F(OneRow, ComparesWithPlainRoundsOfATokenEach) {
+  row_.kind = DraftRow::Kind::kPinned;
+  row_.exit_layer = 4;
+  row_.most_drafts = 4;
+  const DraftWorldOptions& world = options_;
+  const double plain = world.pass_seconds + config_.num_layers * world.layer_read_seconds +
+                       world.head_read_seconds + world.choose_seconds;
+  RunRound(4, 3);
+  EXPECT_NEAR(controller_.report().plain_seconds, 3 * plain, 0.1 * plain);
+  RunRound(0, 1);
+  EXPECT_EQ(controller_.report().plain_seconds, 0) << "nothing was drafted";
+  RunRound(4, 3, /*prefill_rows=*/8);
+  EXPECT_EQ(controller_.report().plain_seconds, 0) << "prompts would blur it";
+}
 
 TEST_F(OneRow, DraftsNoMoreThanItMayAndThanTokensAreLeft) {
   Teach(100, true);
