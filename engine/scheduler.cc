@@ -34,9 +34,17 @@ int Headroom(const Sequence& sequence, int num_evictions) {
   return num_evictions < 30 ? std::min(most, 1 << num_evictions) : most;
 }
 
-// Whose prompt is computed first: the shortest, of a priority.
+// Whose prompt is computed first, of a priority: the shortest; of those that are about as long, the
+// one whose tenant has received the least.
 bool ComputesBefore(const Sequence* a, const Sequence* b) {
   if (PriorityOf(*a) != PriorityOf(*b)) return PriorityOf(*a) > PriorityOf(*b);
+  const auto length = [](const Sequence* s) {
+    return std::bit_width(static_cast<unsigned>(s->num_pending()));
+  };
+  if (length(a) != length(b)) return length(a) < length(b);
+  const double a_service = a->scheduling.account->counter;
+  const double b_service = b->scheduling.account->counter;
+  if (a_service != b_service) return a_service < b_service;
   if (a->num_pending() != b->num_pending()) return a->num_pending() < b->num_pending();
   return a->scheduling.admission < b->scheduling.admission;
 }

@@ -11,9 +11,11 @@
 //
 // Rows. Each decoding sequence has its row. Prompts come next, and drafts get
 // what they leave, or up to a quarter of all. Of the prompts' rows, half is kept
-// for the prompt that was let in first, the rest goes to the shortest: a short
-// prompt does not wait for long ones, nor a long one for ever. Where several
-// have to compute the same block next, one does, and the others take it over.
+// for the prompt that was let in first, the rest goes to the shortest, and of
+// those about as long to the tenant's that has received the least: a short
+// prompt does not wait for long ones, nor a long one for ever, nor a tenant for
+// another's many. Where several have to compute the same block next, one does,
+// and the others take it over.
 //
 // Blocks. Where a decoding sequence wants one and none is to be had, sequences
 // lose their place: those of the lowest priority first, the newest first. They

@@ -160,6 +160,19 @@ TEST(Prefill, EqualPromptsAreFinishedOneAfterTheOther) {
   EXPECT_EQ(RowsOf(second, plan), 28);
 }
 
+// Those of one tenant that have a place already must not make another's wait, which came for less.
+TEST(Prefill, OfPromptsAboutAsLongTheLeastServedTenantsIsFirst) {
+  SchedulerWorld world({32, 40, 32}, 600);
+  for (int i = 0; i < 30; ++i) {
+    world.Add({.prompt = UniquePrompt(32, i), .max_new_tokens = 4, .tenant = Named("heavy")});
+  }
+  for (int round = 0; round < 3; ++round) world.RunRound();
+  const Sequence* light =
+      world.Add({.prompt = UniquePrompt(40, 100), .max_new_tokens = 4, .tenant = Named("light")});
+  for (int round = 0; round < 4; ++round) world.RunRound();
+  EXPECT_GT(light->num_generated(), 0);
+}
+
 TEST(Prefill, StreamsGetATokenInEveryRoundBesideALongPrompt) {
   SchedulerWorld world({256, 32, 128}, 800);
   std::vector<Sequence*> streams;
