@@ -53,9 +53,19 @@ absl::Status ReadShare(const json& entry, size_t index, const char* field, doubl
   return absl::OkStatus();
 }
 
+absl::Status ReadSharedTokens(const json& entry, size_t index, MixEntry& result) {
+  if (!entry.contains("shared_tokens")) return absl::OkStatus();
+  if (!IsTokenCount(entry["shared_tokens"])) {
+    return Invalid(index, "shared_tokens", fmt::format("is no number from 1 to {}", kMaxTokens));
+  }
+  if (!result.prompt_tokens) return Invalid(index, "shared_tokens", "needs prompt_tokens");
+  result.shared_tokens = entry["shared_tokens"].get<int>();
+  return absl::OkStatus();
+}
+
 absl::Status CheckFields(const json& entry, size_t index) {
-  constexpr std::string_view kFields[] = {"name",          "weight",         "request",
-                                          "prompt_tokens", "max_new_tokens", "cancel"};
+  constexpr std::string_view kFields[] = {
+      "name", "weight", "request", "prompt_tokens", "shared_tokens", "max_new_tokens", "cancel"};
   for (const auto& [field, value] : entry.items()) {
     if (std::find(std::begin(kFields), std::end(kFields), field) == std::end(kFields)) {
       return Invalid(index, field, "is no field of an entry");
@@ -75,6 +85,7 @@ absl::StatusOr<MixEntry> ReadEntry(const json& entry, size_t index) {
   RETURN_IF_ERROR(ReadShare(entry, index, "weight", 1e9, result.weight));
   RETURN_IF_ERROR(ReadShare(entry, index, "cancel", 1, result.cancel_share));
   RETURN_IF_ERROR(ReadRange(entry, index, "prompt_tokens", result.prompt_tokens));
+  RETURN_IF_ERROR(ReadSharedTokens(entry, index, result));
   RETURN_IF_ERROR(ReadRange(entry, index, "max_new_tokens", result.max_new_tokens));
   if (entry.contains("request")) {
     const auto status =
@@ -121,6 +132,14 @@ CallPlanner::CallPlanner(std::vector<MixEntry> mix, int vocab_size, uint64_t see
     : mix_(std::move(mix)), vocab_size_(vocab_size), random_(seed) {
   const std::vector<double> weights = Weights(mix_);
   pick_ = std::discrete_distribution<int>(weights.begin(), weights.end());
+  for (const MixEntry& entry : mix_) {
+    std::vector<uint32_t>& shared = shared_.emplace_back(entry.shared_tokens);
+    for (uint32_t& id : shared) id = RandomToken();
+  }
+}
+
+uint32_t CallPlanner::RandomToken() {
+  return static_cast<uint32_t>(std::uniform_int_distribution(0, vocab_size_ - 1)(random_));
 }
 
 PlannedCall CallPlanner::Next(const Arrival& arrival) {
@@ -133,8 +152,9 @@ PlannedCall CallPlanner::Next(const Arrival& arrival) {
   if (prompt_tokens) {
     v1::TokenIds* prompt = call.request.mutable_token_ids();
     prompt->clear_ids();
+    const std::vector<uint32_t>& shared = shared_[call.entry];
     for (int i = 0; i < *prompt_tokens; ++i) {
-      prompt->add_ids(std::uniform_int_distribution(0, vocab_size_ - 1)(random_));
+      prompt->add_ids(i < entry.shared_tokens ? shared[i] : RandomToken());
     }
   }
   std::optional<int> max_new_tokens = arrival.max_new_tokens;

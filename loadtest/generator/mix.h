@@ -28,6 +28,7 @@ struct MixEntry {
   // Sent as it is, but for what the fields below put in.
   v1::GenerateRequest request;
   std::optional<TokenRange> prompt_tokens;   // random token ids instead of the request's prompt
+  int shared_tokens = 0;                     // so many first ones are the same in all calls
   std::optional<TokenRange> max_new_tokens;  // drawn for each request
   double cancel_share = 0;                   // of the calls, cancelled halfway
 };
@@ -41,7 +42,8 @@ struct PlannedCall {
 };
 
 // JSON: [{"name", "weight", "request": {a GenerateRequest in protobuf's JSON},
-//         "prompt_tokens": N or [LEAST, MOST], "max_new_tokens": likewise, "cancel": SHARE}, ...].
+//         "prompt_tokens": N or [LEAST, MOST], "shared_tokens": N, "max_new_tokens": as
+//         prompt_tokens, "cancel": SHARE}, ...].
 // Errors: INVALID_ARGUMENT, with the entry and the field.
 absl::StatusOr<std::vector<MixEntry>> ParseMix(std::string_view json);
 
@@ -56,9 +58,12 @@ class CallPlanner {
   const std::vector<MixEntry>& mix() const { return mix_; }
 
  private:
+  uint32_t RandomToken();
+
   const std::vector<MixEntry> mix_;
   const int vocab_size_;
   std::mt19937_64 random_;
+  std::vector<std::vector<uint32_t>> shared_;  // by entry
   std::discrete_distribution<int> pick_;
 };
 

@@ -11,17 +11,16 @@ FLAGS go to both strata-bench and strata-server: --dtype, --threads.
 """
 
 import argparse
-import csv
 import json
 import pathlib
 import statistics
 import subprocess
 import sys
-import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/integration"))
+sys.path[:0] = [str(ROOT / "loadtest"), str(ROOT / "tests/integration")]
 
+from load_process import run_load  # noqa: E402
 from server_process import BIN, DEMO_MODEL, ServerProcess  # noqa: E402
 
 PROMPT_TOKENS = 16  # strata-bench's
@@ -38,7 +37,7 @@ def engine_rate(arguments):
 
 
 def stream_rates(calls):
-    """What each call of a CSV report decoded, in tokens per second after its first token."""
+    """What each call of a report decoded, in tokens per second after its first token."""
     for call in calls:
         if call["code"] != "OK":
             raise SystemExit(f"overhead.py: a call ended with {call['code']}")
@@ -48,17 +47,11 @@ def stream_rates(calls):
 
 def grpc_rate(arguments, server, tokens):
     """Tokens per second of all streams at once: the sum of their own."""
-    with tempfile.TemporaryDirectory() as folder:
-        mix, calls = pathlib.Path(folder) / "mix.json", pathlib.Path(folder) / "calls.csv"
-        mix.write_text(json.dumps([{
-            "name": "decode", "prompt_tokens": PROMPT_TOKENS, "max_new_tokens": tokens,
+    mix = [{"name": "decode", "prompt_tokens": PROMPT_TOKENS, "max_new_tokens": tokens,
             "request": {"sampling": {"temperature": 0}, "stopping": {"ignoreEos": True},
-                        "speculation": {"off": {}}}}]))
-        subprocess.run([BIN / "strata-loadtest", "run", "--server", server.grpc_address, "--quiet",
-                        "--concurrency", str(arguments.streams), "--calls", str(arguments.streams),
-                        "--mix", mix, "--csv", calls], check=True, stdout=subprocess.DEVNULL)
-        with open(calls, newline="", encoding="utf-8") as file:
-            return sum(stream_rates(list(csv.DictReader(file))))
+                        "speculation": {"off": {}}}}]
+    run = run_load(server, mix, "--concurrency", arguments.streams, "--calls", arguments.streams)
+    return sum(stream_rates(run["rows"]))
 
 
 def compare(arguments):

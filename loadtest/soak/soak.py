@@ -6,24 +6,23 @@
 First it measures how many calls a second the server can take; then it sends the share of them,
 some of which are cancelled halfway, and watches the server's memory, open files and KV blocks.
 It fails if a call fails, if a block, a row of the exit cache or a file is left over, or if memory
-grows. FOLDER gets samples.csv, load.json, load.html and soak.md.
+grows. FOLDER gets samples.csv, load.html and soak.md.
 """
 
 import argparse
 import csv
 import dataclasses
-import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/integration"))
+sys.path[:0] = [str(ROOT / "loadtest"), str(ROOT / "tests/integration")]
 
-from server_process import BIN, ServerProcess  # noqa: E402
+from load_process import LoadProcess, run_load  # noqa: E402
+from server_process import ServerProcess  # noqa: E402
 
 MIX = [
     {"name": "code", "weight": 3, "prompt_tokens": [4, 200], "max_new_tokens": [4, 96]},
@@ -35,6 +34,7 @@ MIX = [
     {"name": "samples", "weight": 1, "max_new_tokens": 16,
      "request": {"text": "class Queue:\n", "sampling": {"temperature": 1, "numSamples": 3}}},
 ]
+CONNECTIONS = ("--connections", 8)
 CAPACITY_SECONDS = 8
 SAMPLE_SECONDS = 2
 # A leak of one KV block's bookkeeping per request would be many times more.
@@ -75,20 +75,10 @@ def slope(samples):
     return sum((s.second - mean_x) * (s.rss_kib - mean_y) for s in samples) / spread
 
 
-def load_command(server, mix, *arguments):
-    return [BIN / "strata-loadtest", "run", "--server", server.grpc_address, "--mix", mix,
-            "--connections", "8", *map(str, arguments)]
-
-
-def measure_capacity(server, folder):
+def measure_capacity(server):
     """Calls a second."""
-    report = folder / "capacity.json"
-    mix = folder / "mix.json"
-    mix.write_text(json.dumps(MIX))
-    subprocess.run(load_command(server, mix, "--concurrency", 32, "--duration", CAPACITY_SECONDS,
-                                "--warmup", 2, "--json", report), check=True,
-                   stdout=subprocess.DEVNULL)
-    return json.loads(report.read_text())["runs"][0]["calls_per_s"]
+    return run_load(server, MIX, *CONNECTIONS, "--concurrency", 32, "--duration", CAPACITY_SECONDS,
+                    "--warmup", 2)["calls_per_s"]
 
 
 def idle_sample(server, start, files_before):
@@ -151,19 +141,14 @@ def write_report(folder, arguments, capacity, samples, last, run, found):
 
 def soak(arguments, folder):
     with ServerProcess() as server:
-        capacity = measure_capacity(server, folder)
+        capacity = measure_capacity(server)
         start = time.monotonic()
         files_before = idle_sample(server, start, sys.maxsize).files
-        mix = folder / "mix.json"
-        mix.write_text(json.dumps([{**entry, "cancel": arguments.cancel} for entry in MIX]))
-        report = folder / "load.json"
-        load = subprocess.Popen(
-            load_command(server, mix, "--rate", arguments.load * capacity,
-                         "--duration", arguments.minutes * 60, "--json", report,
-                         "--html", folder / "load.html", "--quiet"),
-            stdout=subprocess.DEVNULL)
+        mix = [{**entry, "cancel": arguments.cancel} for entry in MIX]
+        load = LoadProcess(server, mix, *CONNECTIONS, "--rate", arguments.load * capacity,
+                           "--duration", arguments.minutes * 60, "--html", folder / "load.html")
         samples = []
-        while load.poll() is None:
+        while load.running:
             samples.append(sample(server, start))
             time.sleep(SAMPLE_SECONDS)
         last = idle_sample(server, start, files_before)
@@ -171,9 +156,7 @@ def soak(arguments, folder):
         server.terminate()
         if server.wait() != 0:
             raise AssertionError(f"the server ended badly:\n{server.stderr}")
-    if load.returncode != 0:
-        raise AssertionError(f"the load generator ended with {load.returncode}")
-    run = json.loads(report.read_text())["runs"][0]
+    run = load.finish()
     found = problems(samples, last, files_before, exit_rows, run)
     write_report(folder, arguments, capacity, samples, last, run, found)
     return found

@@ -20,7 +20,7 @@ DEMO_MODEL = ROOT / "models/demo"
 READY_SECONDS = 120
 EXIT_SECONDS = 60
 
-# Options that keep a test's server small.
+# Options that keep a test's server small, unless it asks for more.
 SMALL = ("--kv-cache-memory", "256MiB")
 
 
@@ -42,7 +42,8 @@ class ServerProcess:
     def __init__(self, *flags, model=DEMO_MODEL, metrics="127.0.0.1:0", environment=None,
                  program=BIN / "strata-server", listen="127.0.0.1:0", stderr=None):
         self._program = program
-        self._flags = ("--listen", listen, "--metrics-listen", metrics, *flags)
+        small = () if "--kv-cache-memory" in flags else SMALL
+        self._flags = ("--listen", listen, "--metrics-listen", metrics, *small, *flags)
         self._model = model
         self._environment = environment
         self._stderr = stderr
@@ -57,7 +58,7 @@ class ServerProcess:
         with open(folder / "stdout", "wb") as out, open(folder / "stderr", "wb") as err:
             self.process = subprocess.Popen(
                 [self._program, "--model", self._model,
-                 "--port-file", self.port_file, *SMALL, *self._flags],
+                 "--port-file", self.port_file, *self._flags],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=self._stderr or err,
                 env=_environment(self._environment))
         try:

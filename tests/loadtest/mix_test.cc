@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -43,12 +46,33 @@ TEST(ParseMix, SaysWhatIsWrong) {
            {R"([{"name": 3, "prompt_tokens": 1}])", "name"},
            {R"([{"prompt_tokens": 0}])", "prompt_tokens"},
            {R"([{"prompt_tokens": [9, 3]}])", "prompt_tokens"},
+           {R"([{"prompt_tokens": 1, "shared_tokens": 0}])", "shared_tokens"},
+           {R"([{"request": {"text": "a"}, "shared_tokens": 1}])", "shared_tokens"},
            {R"([{"prompt_tokens": 1, "max_new_tokens": "8"}])", "max_new_tokens"},
            {R"([{"prompt_tokens": 1, "cancel": 1.5}])", "cancel"}}) {
     const auto mix = ParseMix(text);
     ASSERT_FALSE(mix.ok()) << text;
     EXPECT_NE(std::string(mix.status().message()).find(words), std::string::npos) << mix.status();
   }
+}
+
+TEST(CallPlanner, PromptsBeginWithTheTokensThatTheirEntryShares) {
+  const std::string_view mix = R"([{"prompt_tokens": [8, 60], "shared_tokens": 40},
+                                   {"prompt_tokens": [8, 60], "shared_tokens": 40}])";
+  CallPlanner planner(*ParseMix(mix), /*vocab_size=*/50'000, /*seed=*/3);
+  std::vector<std::vector<uint32_t>> longest(2);
+  int ends_alike = 0;
+  for (int i = 0; i < 400; ++i) {
+    const PlannedCall call = planner.Next({});
+    const auto& prompt = call.request.token_ids().ids();
+    std::vector<uint32_t>& seen = longest[call.entry];
+    const int both = std::min(prompt.size(), static_cast<int>(seen.size()));
+    for (int k = 0; k < std::min(both, 40); ++k) ASSERT_EQ(prompt[k], seen[k]);
+    for (int k = 40; k < both; ++k) ends_alike += prompt[k] == seen[k] ? 1 : 0;
+    if (prompt.size() > both) seen.assign(prompt.begin(), prompt.end());
+  }
+  EXPECT_LE(ends_alike, 2);
+  EXPECT_NE(longest[0], longest[1]);
 }
 
 std::vector<MixEntry> TwoEntries() {
