@@ -7,9 +7,14 @@
 namespace strata {
 namespace {
 
-// How much of a deviation the shared speed takes up at once, and how much the prices do.
-constexpr double kSpeedRate = 0.1;
-constexpr double kPriceRate = 0.05;
+// How wrong a profile may be, as parts of its prices: all of them together, for the machine's speed
+// changes; each curve, whose neighbouring points are wrong alike; every other price.
+constexpr double kSpeedDeviation = 0.3;
+constexpr double kCurveDeviation = 0.3;
+constexpr double kOtherDeviation = 0.5;
+constexpr double kNeighbourhood = 4;       // points of a curve
+constexpr double kMostCorrection = 0.5;    // of a price, by one measurement
+constexpr double kUntouchedWeight = 1e-3;  // of a point that was not measured, beside one that was
 constexpr double kErrorRate = 1.0 / 64;
 constexpr double kLeastPrice = 1e-12;
 
@@ -57,7 +62,7 @@ void Work::AddLayers(double num_layers, double rows, double context_tokens) {
 
 void Work::AddHead(double rows, double share) { AddCurve(kHead, rows, share); }
 
-CostModel::CostModel(const CostProfile& profile) {
+CostModel::CostModel(const CostProfile& profile) : filter_(Prior()) {
   assert(!profile.layer.empty() && !profile.head.empty());
   for (int i = 0; i < Work::kNumRowCounts; ++i) {
     prices_[Work::kLayer + i] = Interpolate(profile.layer, Work::kRowCounts[i]);
@@ -79,23 +84,44 @@ double CostModel::Seconds(const Work& work) const {
   for (int i = 0; i < Work::kNumPrices; i += 4) {
     for (int j = 0; j < 4; ++j) sums[j] += prices_[i + j] * work.amounts_[i + j];
   }
-  return speed_ * ((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+const CostModel::Filter::Matrix& CostModel::Prior() {
+  static const Filter::Matrix prior = [] {
+    Filter::Matrix matrix{};
+    for (Filter::Vector& row : matrix) row.fill(kSpeedDeviation * kSpeedDeviation);
+    for (const int first : {Work::kLayer, Work::kHead}) {
+      for (int i = 0; i < Work::kNumRowCounts; ++i) {
+        for (int j = 0; j < Work::kNumRowCounts; ++j) {
+          matrix[first + i][first + j] +=
+              kCurveDeviation * kCurveDeviation * std::exp(-std::abs(i - j) / kNeighbourhood);
+        }
+      }
+    }
+    for (int i = Work::kContext; i < Work::kNumPrices; ++i) {
+      matrix[i][i] += kOtherDeviation * kOtherDeviation;
+    }
+    return matrix;
+  }();
+  return prior;
 }
 
 void CostModel::Observe(const Work& work, double seconds) {
   const double predicted = Seconds(work);
   if (!(predicted > 0) || !(seconds > 0)) return;
   error_ += kErrorRate * (std::fabs(seconds / predicted - 1) - error_);
-  const double deviation = std::clamp(seconds / predicted, 0.5, 2.0) - 1;
+  Filter::Vector shares;
   for (int i = 0; i < Work::kNumPrices; ++i) {
-    if (work.amounts_[i] == 0) continue;
-    const double share = speed_ * prices_[i] * work.amounts_[i] / predicted;
-    // Beyond the last row count amounts are negative in part; prices never are.
-    prices_[i] *= 1 + kPriceRate * std::clamp(share, -1.0, 1.0) * deviation;
+    shares[i] = prices_[i] * work.amounts_[i] / predicted;
+  }
+  const double deviation = std::clamp(seconds / predicted, 0.5, 2.0) - 1;
+  const Filter::Vector& changes = filter_.Correct(shares, deviation);
+  for (int i = 0; i < Work::kNumPrices; ++i) {
+    prices_[i] *= 1 + std::clamp(changes[i], -kMostCorrection, kMostCorrection);
   }
   KeepCurveRising(Work::kLayer, work);
   KeepCurveRising(Work::kHead, work);
-  speed_ *= 1 + kSpeedRate * deviation;
 }
 
 void CostModel::MakeCurveRise(int first) {
@@ -105,34 +131,28 @@ void CostModel::MakeCurveRise(int first) {
 }
 
 void CostModel::KeepCurveRising(int first, const Work& work) {
-  const int end = first + Work::kNumRowCounts;
-  for (int i = first + 1; i < end; ++i) {
-    // Two that have both moved meet halfway.
-    if (work.amounts_[i - 1] == 0 || work.amounts_[i] == 0 || prices_[i - 1] <= prices_[i]) {
-      continue;
-    }
-    prices_[i - 1] = prices_[i] = (prices_[i - 1] + prices_[i]) / 2;
-  }
-  for (int i = first; i < end; ++i) {
-    if (work.amounts_[i] == 0) continue;
-    for (int j = i - 1; j >= first && prices_[j] > prices_[i]; --j) prices_[j] = prices_[i];
-    for (int j = i + 1; j < end && prices_[j] < prices_[i]; ++j) prices_[j] = prices_[i];
-  }
-}
-
-CostProfile CostModel::Profile() const {
-  CostProfile profile;
+  // Pools of neighbours that have met, by ascending price (pool adjacent violators).
+  struct Pool {
+    double price, weight;
+    int end;
+  };
+  std::array<Pool, Work::kNumRowCounts> pools;
+  int num_pools = 0;
   for (int i = 0; i < Work::kNumRowCounts; ++i) {
-    const double rows = Work::kRowCounts[i];
-    profile.layer.push_back({rows, speed_ * prices_[Work::kLayer + i]});
-    profile.head.push_back({rows, speed_ * prices_[Work::kHead + i]});
+    const double weight = work.amounts_[first + i] != 0 ? 1 : kUntouchedWeight;
+    pools[num_pools++] = {prices_[first + i], weight, i + 1};
+    while (num_pools > 1 && pools[num_pools - 2].price > pools[num_pools - 1].price) {
+      Pool& low = pools[num_pools - 2];
+      const Pool& high = pools[num_pools - 1];
+      const double sum = low.weight + high.weight;
+      low = {(low.weight * low.price + high.weight * high.price) / sum, sum, high.end};
+      --num_pools;
+    }
   }
-  profile.context_token = speed_ * prices_[Work::kContext];
-  profile.pass = speed_ * prices_[Work::kPass];
-  for (int mode = 0; mode < kNumSamplerModes; ++mode) {
-    profile.choose[mode] = speed_ * prices_[Work::kChoose + mode];
+  int i = 0;
+  for (int pool = 0; pool < num_pools; ++pool) {
+    for (; i < pools[pool].end; ++i) prices_[first + i] = pools[pool].price;
   }
-  return profile;
 }
 
 }  // namespace strata

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/policy/price_filter.h"
 #include "engine/sampler.h"
 
 namespace strata {
@@ -68,25 +69,24 @@ class CostModel {
   explicit CostModel(const CostProfile& profile);
 
   double Seconds(const Work& work) const;
-  // What `work` really took. Most of a deviation is taken for the machine's speed, which all prices
-  // share; the rest for the prices that this work consists of. One deviation counts as at most 2x.
+  // What `work` really took. A deviation is shared among the prices that the work consists of, and
+  // those that go up and down with them, by how uncertain each is.
   void Observe(const Work& work, double seconds);
 
   // How far predictions were from what was observed, of late: mean of |actual / predicted - 1|.
   double error() const { return error_; }
-  // Machine's time over the profile's.
-  double speed() const { return speed_; }
-
-  CostProfile Profile() const;  // as it is now
 
  private:
+  using Filter = PriceFilter<Work::kNumPrices>;
+
+  static const Filter::Matrix& Prior();
   // What more rows were measured to cost bounds what fewer cost: noise only ever adds.
   void MakeCurveRise(int first);
   // After its prices have moved by `work`: those that it does not touch give way.
   void KeepCurveRising(int first, const Work& work);
 
-  std::array<double, Work::kNumPrices> prices_{};  // seconds per amount, before speed_
-  double speed_ = 1;
+  Filter::Vector prices_{};  // seconds per amount
+  Filter filter_;
   double error_ = 0;
 };
 
