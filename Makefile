@@ -50,14 +50,11 @@ test: setup cuda-toolchain  ## build, then run every test
 	@scripts/build.sh release $(JOBS)
 	@ctest --preset release
 
-dev-test: setup  ## run the C++ tests under AddressSanitizer and UBSan
-	@scripts/build.sh dev $(JOBS)
-	@ctest --preset dev -LE 'integration|loadtest|lint|mutant'
+dev-test: setup cuda-toolchain  ## run the tests under AddressSanitizer and UBSan; ARGS="-R faults"
+	@scripts/sanitize.sh dev $(JOBS) $(ARGS)
 
-# Not the server's: Debian's static gRPC is not instrumented, so its locks look like races.
-tsan-test: setup  ## run the kernels' and the engine's tests under ThreadSanitizer
-	@scripts/build.sh tsan $(JOBS) unit_tests
-	@ctest --preset tsan -L unit
+tsan-test: setup cuda-toolchain  ## run the tests under ThreadSanitizer; ARGS="-R faults"
+	@scripts/sanitize.sh tsan $(JOBS) $(ARGS)
 
 fuzz: setup-fuzz  ## fuzz the parsers, SECONDS (300) each, under AddressSanitizer and UBSan; needs clang
 	@JOBS=$(JOBS) scripts/fuzz.sh $(or $(SECONDS),300) $(TARGETS)

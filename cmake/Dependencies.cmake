@@ -44,17 +44,25 @@ function(strata_static_link_line out)
   set(${out}_shared ${shared} PARENT_SCOPE)
 endfunction()
 
+# Abseil's locks, such that ThreadSanitizer sees them; before the archives that have the others.
+set(locks "")
+if(STRATA_SANITIZE MATCHES "thread")
+  add_library(strata_tsan_locks STATIC tests/sanitizers/absl_mutex.cc)
+  target_link_libraries(strata_tsan_locks PRIVATE strata_flags)
+  set(locks -Wl,-u,strata_absl_mutex strata_tsan_locks)
+endif()
+
 strata_static_link_line(ABSL absl_status absl_statusor absl_strings absl_synchronization absl_time)
 add_library(strata_absl INTERFACE)
 target_link_libraries(strata_absl INTERFACE
-  -Wl,--start-group ${ABSL_archives} -Wl,--end-group ${ABSL_shared} Threads::Threads)
+  ${locks} -Wl,--start-group ${ABSL_archives} -Wl,--end-group ${ABSL_shared} Threads::Threads)
 
 strata_static_link_line(GRPC grpc++)
 find_library(GRPC_REFLECTION_ARCHIVE NAMES libgrpc++_reflection.a REQUIRED)
 find_library(PROTOBUF_ARCHIVE NAMES libprotobuf.a REQUIRED)
 add_library(strata_grpc INTERFACE)
 target_link_libraries(strata_grpc INTERFACE
-  -Wl,--whole-archive ${GRPC_REFLECTION_ARCHIVE} -Wl,--no-whole-archive
+  ${locks} -Wl,--whole-archive ${GRPC_REFLECTION_ARCHIVE} -Wl,--no-whole-archive
   -Wl,--start-group ${GRPC_archives} ${PROTOBUF_ARCHIVE} -Wl,--end-group
   ${GRPC_shared} Threads::Threads)
 if(STRATA_FUZZ)

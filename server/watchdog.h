@@ -20,6 +20,12 @@ struct EngineProgress {
 
 // The judgement alone, from looks at the engine now and then. A round is expected to take as long
 // as the longest of late, and is stuck when it takes kPatience times that, and `floor` at least.
+//
+// The policy's cost model predicts a round's time, too, and is not asked: it is the step thread's
+// own, with no lock, and knows what a round will have been, of which drafts decide as they go; it
+// knows the model's work alone, and a round also waits for memory, disks and other processes; and
+// it is profiled, or read from a file, by the engine that is in doubt here, so that what it gets
+// wrong would be an alarm for nothing, or none. A round that has ended did take that long.
 class StuckDetector {
  public:
   static constexpr int kPatience = 10;

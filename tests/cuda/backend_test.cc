@@ -1,11 +1,14 @@
 // What is the CUDA backend's own: choices by the number of rows, which must not show, and cuBLAS.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <memory>
 #include <numeric>
 #include <random>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/cuda/attention_kernels.h"
@@ -147,6 +150,29 @@ TEST_P(CudaBackendTest, AttentionDoesNotDependOnHowPartitionsRun) {
   const std::vector<uint32_t> together = attend(0);
   EXPECT_EQ(attend(kLength - 1), together);
   EXPECT_EQ(attend(kLength - 9), together);
+}
+
+// What GPUs and cuBLAS report is thrown, with what was being done.
+TEST_P(CudaBackendTest, FailingCallsAreNamed) {
+  const std::vector<float> ones(32 * 32, 1.0f);
+  const HostMatrix host[] = {{ones.data(), DType::kF32, 32, 32}};
+  const auto message = [&](std::string_view failing) -> std::string {
+    Start(/*deterministic=*/false);
+    const auto matrix = backend_->LoadMatrix(host);
+    cuda_emulator::Configure({.failing = failing});
+    try {
+      Product(*matrix, ones, 32, 32);
+    } catch (const DeviceError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(message(""), "no error");
+  EXPECT_THAT(message("cudaStreamSynchronize"),
+              testing::MatchesRegex("GPU: waiting for .*\\(cudaErrorLaunchFailure\\)"));
+  const bool uses_cublas = GetParam() == WeightFormat::kF32 || GetParam() == WeightFormat::kBF16;
+  EXPECT_THAT(message("cublasGemmEx"),
+              testing::MatchesRegex(uses_cublas ? "GPU: .*: CUBLAS_STATUS_.*" : "no error"));
 }
 
 std::string FormatName(const testing::TestParamInfo<WeightFormat>& info) {

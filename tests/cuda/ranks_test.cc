@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <random>
@@ -112,6 +113,34 @@ TEST_P(CudaRanks, GatherAndBroadcastMoveRows) {
   EXPECT_THAT(errors, testing::Each(""));
 }
 
+// Then sums are NCCL's, whose order is its own: of three numbers, an ulp or two of their
+// magnitudes.
+TEST(CudaRanksSums, ThatNeedNotBeDeterministicAreCloseToThose) {
+  constexpr int kRanks = 3;
+  constexpr int kCount = 37;
+  cuda_emulator::Configure({.lazy_streams = true, .num_devices = kRanks});
+  auto ranks =
+      kernels::CreateCudaRanks({WeightFormat::kF32, 0, /*deterministic=*/false}, kRanks, kLong);
+  const auto errors = RunRanks(ranks, [&](RankDevice& device, int rank) {
+    EXPECT_FALSE(device.communicator->deterministic());
+    const std::vector<float> values = RandomValues(kCount, rank);
+    const kernels::Buffer x = device.backend->Allocate(kCount * sizeof(float));
+    device.backend->CopyToDevice(x.data(), values.data(), x.size_bytes());
+    device.communicator->AllReduceSum(x.View(DType::kF32, 1, kCount));
+    const float* host = device.backend->ReadBack(x.View(DType::kF32, 1, kCount));
+    for (int i = 0; i < kCount; ++i) {
+      double sum = 0;
+      double magnitude = 0;
+      for (int r = 0; r < kRanks; ++r) {
+        sum += RandomValues(kCount, r)[i];
+        magnitude += std::abs(RandomValues(kCount, r)[i]);
+      }
+      ASSERT_NEAR(host[i], sum, 2 * magnitude * 0x1p-24);
+    }
+  });
+  EXPECT_THAT(errors, testing::Each(""));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, CudaRanks, testing::Values(2, 3, 4));
 
 TEST(CudaRanksFailure, ACollectiveThatARankNeverJoinsEndsInTime) {
@@ -138,6 +167,36 @@ TEST(CudaRanksFailure, AbortEndsWaitingRanksWithItsReason) {
     device.communicator->Barrier();
   });
   EXPECT_EQ(errors[0], "rank 1 is out of order");
+}
+
+TEST(CudaRanksFailure, WhatNcclReportsEndsAllRanks) {
+  for (const auto& [failing, reason] : {
+           std::pair("ncclAllGather", "rank [01]: NCCL: unhandled cuda error"),
+           std::pair("ncclCommGetAsyncError", "rank [01]: NCCL: remote process exited.*"),
+       }) {
+    SCOPED_TRACE(failing);
+    auto ranks = OpenRanks(2, kLong);
+    cuda_emulator::Configure({.num_devices = 2, .failing = failing});
+    const auto errors = RunRanks(ranks, [](RankDevice& device, int) {
+      const kernels::Buffer x = device.backend->Allocate(64);
+      device.communicator->AllReduceSum(x.View(DType::kF32, 1, 16));
+      device.backend->Synchronize();
+    });
+    EXPECT_THAT(errors[0], testing::MatchesRegex(reason));
+    EXPECT_EQ(errors[1], errors[0]);
+  }
+}
+
+TEST(CudaRanksFailure, GpusThatNcclCannotConnectAreSaid) {
+  cuda_emulator::Configure({.num_devices = 2, .failing = "ncclCommInitAll"});
+  try {
+    kernels::CreateCudaRanks({}, 2, kLong);
+    FAIL() << "it connects";
+  } catch (const kernels::DeviceError& error) {
+    EXPECT_THAT(error.what(),
+                HasSubstr("NCCL cannot connect 2 GPUs: unhandled system error; the environment's "
+                          "NCCL_DEBUG=INFO"));
+  }
 }
 
 TEST(CudaRanksDeathTest, UnequalCollectivesAreCaught) {

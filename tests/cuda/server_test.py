@@ -6,6 +6,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,15 @@ class CudaServer(unittest.TestCase):
             result = run("--model", folder, "--device", "cuda")
         self.assertEqual(result.returncode, 1, result)
         self.assertIn("config.json", result.stderr)
+
+    def test_the_container_has_all_its_libraries_of_the_toolchain(self):
+        needed = subprocess.run(["ldd", SERVER], capture_output=True, text=True, check=True).stdout
+        toolchain = re.search(r"=> (.*)/libcublas\.so", needed).group(1)
+        libraries = set(re.findall(rf"=> {re.escape(toolchain)}/(\S+)", needed))
+        self.assertIn("libnccl.so.2", libraries)
+        container = (ROOT / "deploy/container/Containerfile.cuda").read_text()
+        [copied] = re.findall(r"&& cp (.*) /cuda$", container, re.MULTILINE)
+        self.assertEqual(set(copied.split()), libraries)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ std::string StartMessage(const Settings& settings, int device = 0) {
 }
 
 TEST(CudaStart, DescribesItself) {
+  EXPECT_TRUE(HasCudaBackend());
   cuda_emulator::Configure({});
   EXPECT_EQ(CreateCudaBackend({WeightFormat::kInt4, 0, true})->Description(),
             "cuda GPU 0 (emulated GPU), int4 weights, deterministic");

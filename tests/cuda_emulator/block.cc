@@ -36,21 +36,20 @@ std::string Text(const std::source_location& where) {
   return std::string(where.file_name()) + ":" + std::to_string(where.line());
 }
 
-// Not by memset: ThreadSanitizer takes that for a write of the running thread.
-void FillWithNan(void* data, size_t size) {
-  auto* bytes = static_cast<volatile unsigned char*>(data);
-  if (!kChecksRaces) {
-    std::memset(data, 0xff, size);
-  } else {
-    for (size_t i = 0; i < size; ++i) bytes[i] = 0xff;
-  }
-}
+void FillWithNan(void* data, size_t size) { std::memset(data, 0xff, size); }
 
+// By the first thread that asks, and yet no doing of its.
 void* AllocateShared(size_t size) {
+  const Unseen unseen;
   void* data = nullptr;
   if (posix_memalign(&data, 16, size) != 0) std::abort();
   FillWithNan(data, size);
   return data;
+}
+
+void FreeShared(void* data) {
+  const Unseen unseen;
+  std::free(data);
 }
 
 }  // namespace
@@ -77,7 +76,7 @@ Block::Block(Launch launch, const Settings& settings, uint64_t seed)
 }
 
 Block::~Block() {
-  for (const SharedArray& array : shared_) std::free(array.data);
+  for (const SharedArray& array : shared_) FreeShared(array.data);
 }
 
 void Block::EndOfGrid() { AcquireOrder(&order_end_); }
@@ -98,7 +97,7 @@ void Block::Run(uint3 index) {
   for (SharedArray& array : shared_) {
     // Another block's array is another one to ThreadSanitizer only if it is allocated anew.
     if (kChecksRaces) {
-      std::free(array.data);
+      FreeShared(array.data);
       array.data = AllocateShared(array.size);
     } else {
       FillWithNan(array.data, array.size);

@@ -93,7 +93,9 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa,
                             cublasGemmAlgo_t) {
   const bool known = (a_type == CUDA_R_32F || a_type == CUDA_R_16BF) && a_type == b_type &&
                      c_type == CUDA_R_32F && compute == CUBLAS_COMPUTE_32F;
-  if (!known || m < 0 || n < 0 || k < 0) return CUBLAS_STATUS_INVALID_VALUE;
+  if (!known || m < 0 || n < 0 || k < 0 || strata::cuda_emulator::IsFailing("cublasGemmEx")) {
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
   const Operand left =
       transa == CUBLAS_OP_N ? Operand{a, a_type, m, k, lda} : Operand{a, a_type, k, m, lda};
   const Operand right =

@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace strata::cuda_emulator {
 
@@ -31,11 +32,13 @@ struct Settings {
   int driver_version = 13050;  // as cudaDriverGetVersion gives it; 0: no driver
   int compute_capability = 90;
   size_t memory_bytes = size_t{1} << 30;  // of each device
+  std::string_view failing = {};          // a function of cudart, cuBLAS or NCCL; empty: none
 };
 
 // Between launches, while no stream has work. Streams made later follow it too.
 void Configure(const Settings& settings);
 const Settings& CurrentSettings();
+inline bool IsFailing(std::string_view function) { return CurrentSettings().failing == function; }
 
 struct Counters {
   int64_t launches = 0;          // kernels run

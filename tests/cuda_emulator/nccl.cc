@@ -22,6 +22,7 @@ using strata::cuda_emulator::DeviceAtWork;
 using strata::cuda_emulator::Fail;
 using strata::cuda_emulator::FromHandle;
 using strata::cuda_emulator::IsDeviceMemory;
+using strata::cuda_emulator::IsFailing;
 using strata::cuda_emulator::IsWithinAllocation;
 
 // What a rank brings to a collective.
@@ -122,6 +123,7 @@ bool Join(Group& group, int rank, int64_t number, const Call& call) {
 }
 
 ncclResult_t Enqueue(ncclComm_t handle, cudaStream_t stream, const Call& call) {
+  if (IsFailing(call.name)) return ncclUnhandledCudaError;
   Comm* comm = Of(handle);
   const auto group = comm->group;
   const int rank = comm->rank;
@@ -135,6 +137,7 @@ ncclResult_t Enqueue(ncclComm_t handle, cudaStream_t stream, const Call& call) {
 extern "C" {
 
 ncclResult_t ncclCommInitAll(ncclComm_t* comms, int size, const int*) {
+  if (IsFailing("ncclCommInitAll")) return ncclSystemError;
   const auto group = std::make_shared<Group>();
   group->size = static_cast<size_t>(size);
   for (int rank = 0; rank < size; ++rank) {
@@ -157,12 +160,21 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* error) {
-  *error = ncclSuccess;
+  *error = IsFailing("ncclCommGetAsyncError") ? ncclRemoteError : ncclSuccess;
   return ncclSuccess;
 }
 
 const char* ncclGetErrorString(ncclResult_t result) {
-  return result == ncclSuccess ? "no error" : "unhandled error";
+  switch (result) {
+    case ncclSuccess:
+      return "no error";
+    case ncclSystemError:
+      return "unhandled system error";
+    case ncclRemoteError:
+      return "remote process exited or there was a network error";
+    default:
+      return "unhandled cuda error";
+  }
 }
 
 ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type,

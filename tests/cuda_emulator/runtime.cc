@@ -207,6 +207,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice:
       return "cudaErrorInvalidDevice";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
     default:
       return "cudaErrorUnknown";
   }
@@ -300,7 +302,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   }
   ++num_synchronizations;
   FromHandle(stream).Drain();
-  return cudaSuccess;
+  return IsFailing("cudaStreamSynchronize") ? Remember(cudaErrorLaunchFailure) : cudaSuccess;
 }
 
 // Asking is the time in which a lazy stream works.

@@ -32,16 +32,26 @@ class FakeInferenceService final : public v1::Inference::Service {
   }
   ~FakeInferenceService() override { server_->Shutdown(); }
 
-  const std::string& address() const { return address_; }
+  // Whoever calls there, from another process too, finds what was set before.
+  const std::string& address() const {
+    std::lock_guard lock(mu_);
+    return address_;
+  }
 
-  // What Generate streams and how it ends. Set before the call.
+  // What Generate streams and how it ends. Set before address() is asked.
   std::vector<v1::GenerateResponse> responses;
   grpc::Status status;
   bool hang = false;  // after the responses, until the caller goes away
 
   // Of the last Generate that has ended.
-  const std::string& last_prompt() const { return last_prompt_; }
-  const std::string& last_authorization() const { return last_authorization_; }
+  std::string last_prompt() const {
+    std::lock_guard lock(mu_);
+    return last_prompt_;
+  }
+  std::string last_authorization() const {
+    std::lock_guard lock(mu_);
+    return last_authorization_;
+  }
 
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         grpc::ServerWriter<v1::GenerateResponse>* writer) override {
@@ -73,10 +83,9 @@ class FakeInferenceService final : public v1::Inference::Service {
     }
   }
 
-  std::mutex mu_;
-  // Read when no call is under way.
-  std::string last_prompt_;
-  std::string last_authorization_;
+  mutable std::mutex mu_;
+  std::string last_prompt_;         // guarded by mu_
+  std::string last_authorization_;  // guarded by mu_
   std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -13,7 +13,8 @@ import subprocess
 import tempfile
 import unittest
 
-from server_process import BIN, DEMO_MODEL, ROOT, SMALL, ServerProcess, run_server, wait_until
+from server_process import (
+    BIN, DEMO_MODEL, EXIT_SECONDS, ROOT, SMALL, ServerProcess, run_server, wait_until)
 
 PROMPT = ("-n", "5", "--temperature", "0", "import os\n")
 
@@ -64,7 +65,7 @@ class Tokens(unittest.TestCase):
                                      "--ignore-eos", "--json", "def f(")
         self.assertTrue(any("delta" in json.loads(line) for line in stream.stdout))
         self.write_credentials(bob="")
-        out, err = stream.communicate(timeout=60)
+        out, err = stream.communicate(timeout=EXIT_SECONDS)
         self.assertEqual(stream.returncode, 1, out[-500:])
         self.assertIn("UNAUTHENTICATED: the token has been revoked", err)
         self.assertNotIn('"finished"', out)

@@ -20,7 +20,8 @@ import time
 import unittest
 
 from checkpoint_copy import CheckpointCopy
-from server_process import BIN, DEMO_MODEL, SMALL, ServerProcess, run_server, wait_until
+from server_process import (
+    BIN, DEMO_MODEL, EXIT_SECONDS, SANITIZERS, SMALL, ServerProcess, run_server, wait_until)
 
 PROMPT = ("-n", "24", "--temperature", "0", "import os\n")
 
@@ -189,7 +190,7 @@ class Restart(unittest.TestCase):
                 first.process.send_signal(signal.SIGKILL)
                 self.assertEqual(first.wait(), -signal.SIGKILL)
             with ServerProcess(listen=address) as second:
-                client.wait(timeout=60)
+                client.wait(timeout=EXIT_SECONDS)
                 self.assertGreater(second.metrics()[started], 0)
                 self.assertEqual(second.strata("generate", *PROMPT).stdout, expected)
                 self.assertTrue(becomes_idle(second))
@@ -212,7 +213,7 @@ class Sigterm(unittest.TestCase):
                     for state in ("queued", "running")) == 12, 30))
             server.terminate()
             for stream in streams:
-                out, err = stream.communicate(timeout=60)
+                out, err = stream.communicate(timeout=EXIT_SECONDS)
                 self.assertEqual(stream.returncode, 0, err)
                 finished = json.loads(out.splitlines()[-1])["finished"]
                 self.assertEqual(finished["usage"]["generated_tokens"], 200)
@@ -243,7 +244,7 @@ class Clock(unittest.TestCase):
                                                  "--ignore-eos", "--json", "def f(")
                     stream.stdout.readline()
                     self.replace(clock, jump + "\n")
-                    out, err = stream.communicate(timeout=60)
+                    out, err = stream.communicate(timeout=EXIT_SECONDS)
                     self.assertEqual(stream.returncode, 0, err)
                     self.assertIn('"finished"', out.splitlines()[-1])
                     # What is done once a second still is.
@@ -263,6 +264,7 @@ class Clock(unittest.TestCase):
 
 
 class Memory(unittest.TestCase):
+    @unittest.skipIf(SANITIZERS, "sanitizers reserve terabytes: no limit lets them start")
     def test_too_little_at_load_is_said(self):
         """With any limit it serves, or ends at once and says what it lacks."""
         codes = set()
@@ -279,7 +281,7 @@ class Memory(unittest.TestCase):
                 wait_until(lambda: ports.exists() or limited.poll() is not None, 60)
                 if limited.poll() is None:
                     limited.terminate()
-                _, err = limited.communicate(timeout=60)
+                _, err = limited.communicate(timeout=EXIT_SECONDS)
                 codes.add(limited.returncode)
                 if ports.exists():
                     continue

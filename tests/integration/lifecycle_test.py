@@ -9,7 +9,8 @@ import socket
 import tempfile
 import unittest
 
-from server_process import DEMO_MODEL, SMALL, ServerProcess, run_server, wait_until
+from server_process import (
+    DEMO_MODEL, EXIT_SECONDS, SMALL, ServerProcess, run_server, wait_until)
 
 LONG = ("-n", "1900", "--ignore-eos", "--seed", "1", "--json", "def f(")
 # Long enough for a test to act while it runs, short enough to wait for.
@@ -27,7 +28,7 @@ def start_stream(server, arguments):
 
 def finish(stream):
     """Exit code, last event (null if none came since) and stderr."""
-    out, err = stream.communicate(timeout=60)
+    out, err = stream.communicate(timeout=EXIT_SECONDS)
     lines = out.splitlines()
     return stream.returncode, json.loads(lines[-1]) if lines else {}, err
 

@@ -13,7 +13,7 @@ import unittest
 
 from certificates import Certificates
 from free_port import free_port
-from server_process import BIN, ROOT, ServerProcess, wait_until
+from server_process import BIN, EXIT_SECONDS, ROOT, ServerProcess, wait_until
 
 CONFIGURATION = ROOT / "deploy/nginx/strata.conf"
 
@@ -94,7 +94,7 @@ class BehindNginx(unittest.TestCase):
                      "--ignore-eos", "--temperature", "0", "import os\n"],
                     stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as client:
                 times = [time.monotonic() for line in client.stdout if '"delta"' in line]
-                self.assertEqual(client.wait(timeout=60), 0)
+                self.assertEqual(client.wait(timeout=EXIT_SECONDS), 0)
             self.assertGreater(len(times), 100)
             # Held back, they would come all at once, at the end.
             first_half = times[len(times) // 2] - times[0]

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from server_process import BIN, DEMO_MODEL
+from server_process import BIN, DEMO_MODEL, EXIT_SECONDS
 
 BUILD = BIN.parent
 
@@ -64,7 +64,7 @@ class Package(unittest.TestCase):
         try:
             self.assertIn("127.0.0.1:", server.stdout.readline())
             server.terminate()
-            self.assertEqual(server.wait(timeout=60), 0)
+            self.assertEqual(server.wait(timeout=EXIT_SECONDS), 0)
         finally:
             server.kill()
             server.wait()

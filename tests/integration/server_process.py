@@ -15,10 +15,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("STRATA_BIN", ROOT / "build/release/bin"))
 DEMO_MODEL = ROOT / "models/demo"
 
-# Bounds for what normally takes a second or two, wide enough for sanitizers
-# and busy machines.
-READY_SECONDS = 120
-EXIT_SECONDS = 60
+# What the programs are built with: "", "address,undefined" or "thread".
+SANITIZERS = os.environ.get("STRATA_SANITIZE", "")
+
+# So much longer may take what is waited for: under sanitizers everything does.
+SLOWDOWN = float(os.environ.get("STRATA_TEST_SLOWDOWN", "1"))
+
+# Bounds for what normally takes a second or two, wide enough for busy machines.
+READY_SECONDS = 120 * SLOWDOWN
+EXIT_SECONDS = 60 * SLOWDOWN
 
 # Options that keep a test's server small, unless it asks for more.
 SMALL = ("--kv-cache-memory", "256MiB")
@@ -141,8 +146,8 @@ def run_server(*flags, environment=None):
 
 
 def wait_until(condition, seconds):
-    """Whether `condition` came true in that time."""
-    deadline = time.monotonic() + seconds
+    """Whether `condition` came true in that time, or SLOWDOWN times that."""
+    deadline = time.monotonic() + seconds * SLOWDOWN
     while time.monotonic() < deadline:
         if condition():
             return True

@@ -14,7 +14,8 @@ import unittest
 import warnings
 
 from certificates import Certificates, openssl
-from server_process import DEMO_MODEL, SMALL, ServerProcess, run_server, wait_until
+from server_process import (
+    DEMO_MODEL, EXIT_SECONDS, SMALL, ServerProcess, run_server, wait_until)
 
 # Forward secrecy and authenticated encryption, with nothing weaker.
 STRONG = {
@@ -137,7 +138,7 @@ class Tls(unittest.TestCase):
                 self.assertTrue(wait_until(
                     lambda: fingerprint(server) ==
                     fingerprint_of(self.certificates.pem("renewed")), 20), server.stderr)
-                out, err = stream.communicate(timeout=60)
+                out, err = stream.communicate(timeout=EXIT_SECONDS)
                 self.assertEqual(stream.returncode, 0, err)
                 self.assertIn("finished", json.loads(out.splitlines()[-1]))
 
