@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/tile_unit.h"
 
 namespace strata::kernels {
 namespace {
@@ -18,6 +19,8 @@ bool HasAvx512() {
 }
 bool HasAvx512Bf16() { return HasAvx512() && __builtin_cpu_supports("avx512bf16"); }
 bool HasAvx512Vnni() { return HasAvx512() && __builtin_cpu_supports("avx512vnni"); }
+// Where there are tiles, what they leave to others is AVX-512's.
+bool HasAmx() { return HasAvx512Vnni() && CanUseTiles(); }
 
 double SecondsOfProduct(const KernelTable& kernels, const MatMulTask& task) {
   const auto start = std::chrono::steady_clock::now();
@@ -76,6 +79,11 @@ const KernelTable* FindAvx512(WeightFormat weights) {
   }
   return nullptr;
 }
+
+const KernelTable* FindAmx(WeightFormat weights) {
+  if (!HasAmx()) return nullptr;
+  return weights == WeightFormat::kBF16 ? AmxBf16Kernels() : FindAvx512(weights);
+}
 #endif
 
 // Null if the set is not available with this weight format.
@@ -84,6 +92,7 @@ const KernelTable* Find(WeightFormat weights, const std::string& isa) {
 #ifdef STRATA_X86
   if (isa == "avx2" && HasAvx2()) return Avx2Kernels(weights);
   if (isa == "avx512") return FindAvx512(weights);
+  if (isa == "amx") return FindAmx(weights);
 #endif
   return nullptr;
 }
@@ -101,6 +110,7 @@ std::vector<std::string> AvailableCpuIsas() {
 #ifdef STRATA_X86
   if (HasAvx2()) isas.push_back("avx2");
   if (HasAvx512()) isas.push_back("avx512");
+  if (HasAmx()) isas.push_back("amx");
 #endif
   return isas;
 }
@@ -138,6 +148,7 @@ std::vector<const KernelTable*> AvailableKernels(WeightFormat weights) {
   } else if (const KernelTable* avx512 = FindAvx512(weights); avx512 != nullptr) {
     tables.push_back(avx512);
   }
+  if (HasAmx() && weights == WeightFormat::kBF16) tables.push_back(AmxBf16Kernels());
 #endif
   return tables;
 }
@@ -149,6 +160,7 @@ std::vector<const ProbeTable*> AvailableProbes() {
   if (HasAvx512()) probes.push_back(Avx512Probes());
   if (HasAvx512Bf16()) probes.push_back(Avx512Bf16Probes());
   if (HasAvx512Vnni()) probes.push_back(Avx512VnniProbes());
+  if (HasAmx()) probes.push_back(AmxBf16Probes());
 #endif
   return probes;
 }

@@ -143,6 +143,8 @@ const KernelTable* Avx512Bf16Kernels();     // products with the bf16 dot instru
 const KernelTable* Avx512Bf16FmaKernels();  // the same bits by widening and f32 FMA
 const ProbeTable* Avx512Bf16Probes();
 const ProbeTable* Avx512VnniProbes();
+const KernelTable* AmxBf16Kernels();
+const ProbeTable* AmxBf16Probes();
 #endif
 
 }  // namespace strata::kernels
