@@ -61,13 +61,17 @@ struct FetchOwn {
   }
 };
 // ... and one of several a share of the next chunk and the next block's sums.
+// All counts are constants: a branch that is mispredicted stalls the tiles for
+// longer than a product takes.
+template <int kLines>  // of weights, each step
 struct FetchForNext {
   const char* weights;
-  int64_t lines;  // of weights, each step
   const char* sums;
 
   STRATA_INLINE void Next() {
-    for (int64_t i = 0; i < lines; ++i, weights += 64) __builtin_prefetch(weights, 0, 2);
+#pragma GCC unroll 32
+    for (int i = 0; i < kLines; ++i) __builtin_prefetch(weights + 64 * i, 0, 2);
+    weights += 64 * kLines;
     constexpr int64_t kSumsShare = kSumsBytes * kStep / kChunk;
 #pragma GCC unroll 8
     for (int64_t i = 0; i < kSumsShare; i += 64) __builtin_prefetch(sums + i, 0, 3);
@@ -101,8 +105,20 @@ __attribute__((noinline)) void MultiplyHalfStep(const char* a, int64_t a_stride,
   Multiply(padded);
 }
 
-// Sums of `rows` rows, as many as the tiles have. Rows of several blocks pass
-// by L1, in which the weights are to stay.
+// Rows of several blocks pass by L1, in which the weights are to stay.
+template <bool kPassing, class Fetch>
+STRATA_INLINE void MultiplyStep(const TileBlock& b, int64_t step, Fetch& fetch) {
+  const char* a = b.a + step * kTileRowBytes;
+  if constexpr (kPassing) {
+    _tile_stream_loadd(4, a, b.a_stride);
+  } else {
+    _tile_loadd(4, a, b.a_stride);
+  }
+  fetch.Next();
+  Multiply(b.weights + step * kStepBytes);
+}
+
+// Sums of `rows` rows, as many as the tiles have.
 template <bool kPassing, class Fetch>
 STRATA_INLINE void RunBlock(const TileBlock& b, int64_t rows, Fetch fetch) {
   constexpr int64_t kStride = kCols * 4;
@@ -118,19 +134,17 @@ STRATA_INLINE void RunBlock(const TileBlock& b, int64_t rows, Fetch fetch) {
     _tile_loadd(2, b.sums + 32, kStride);
     _tile_loadd(3, b.sums + 48, kStride);
   }
-  const char* a = b.a;
-  const char* weights = b.weights;
-  int64_t left = b.count;
-  for (; left >= kStep; left -= kStep, a += kTileRowBytes, weights += kStepBytes) {
-    if constexpr (kPassing) {
-      _tile_stream_loadd(4, a, b.a_stride);
-    } else {
-      _tile_loadd(4, a, b.a_stride);
+  const int64_t steps = b.count / kStep;
+  if (kPassing && b.count == kChunk) {
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < kChunk / kStep; ++i) MultiplyStep<kPassing>(b, i, fetch);
+  } else {
+    for (int64_t i = 0; i < steps; ++i) MultiplyStep<kPassing>(b, i, fetch);
+    if (b.count % kStep != 0) {
+      MultiplyHalfStep(b.a + steps * kTileRowBytes, b.a_stride, rows,
+                       b.weights + steps * kStepBytes);
     }
-    fetch.Next();
-    Multiply(weights);
   }
-  if (left != 0) MultiplyHalfStep(a, b.a_stride, rows, weights);
   _tile_stored(0, b.sums, kStride);
   _tile_stored(1, b.sums + 16, kStride);
   _tile_stored(2, b.sums + 32, kStride);
@@ -172,22 +186,33 @@ struct Product {
     }
   }
 
-  // More rows than fit into a tile: [first, first + rows), at most kMostRows. A chunk of K of their
-  // operands stays in L2 while the panels of a group pass by it.
+  // More rows than fit into a tile: [first, first + rows), at most kMostRows.
   void RunManyRows(int64_t first, int64_t rows) const {
+    // The blocks together fetch a chunk.
+    constexpr int64_t kLines = kChunk * kCols * 2 / 64 / (kChunk / kStep);  // a step, if alone
+    static_assert(kLines == 64 && kMostBlocks == 16);
+    if (rows > 8 * kTileRows) return RunGroups<kLines / 16>(first, rows);
+    if (rows > 4 * kTileRows) return RunGroups<kLines / 8>(first, rows);
+    if (rows > 2 * kTileRows) return RunGroups<kLines / 4>(first, rows);
+    RunGroups<kLines / 2>(first, rows);
+  }
+
+ private:
+  // A chunk of K of the operands stays in L2 while the panels of a group pass by it.
+  template <int kLines>
+  void RunGroups(int64_t first, int64_t rows) const {
     alignas(64) float sums[kGroupPanels * kMostBlocks * kTileRows * kCols];
     for (int64_t p = t.first_panel; p < t.end_panel; p += kGroupPanels) {
       const int64_t end = p + kGroupPanels < t.end_panel ? p + kGroupPanels : t.end_panel;
       for (int64_t start = 0; start < t.k; start += kChunk) {
         for (int64_t panel = p; panel < end; ++panel) {
-          RunChunk(first, rows, start, panel, NextChunk(p, end, panel, start),
-                   sums + (panel - p) * kMostBlocks * kTileRows * kCols);
+          RunChunk<kLines>(first, rows, start, panel, NextChunk(p, end, panel, start),
+                           sums + (panel - p) * kMostBlocks * kTileRows * kCols);
         }
       }
     }
   }
 
- private:
   // What is needed after a panel's chunk in a group of panels [begin, end).
   const char* NextChunk(int64_t begin, int64_t end, int64_t panel, int64_t start) const {
     if (panel + 1 < end) return Weights(panel + 1) + start * kCols * 2;
@@ -196,17 +221,17 @@ struct Product {
   }
 
   // sums: [blocks][16][kCols]
+  template <int kLines>
   void RunChunk(int64_t first, int64_t rows, int64_t start, int64_t panel, const char* next,
                 float* sums) const {
     const int64_t count = t.k - start < kChunk ? t.k - start : kChunk;
     const int64_t blocks = CeilDiv(rows, kTileRows);
-    const int64_t lines = CeilDiv(kChunk * kCols * 2 / 64, kChunk / kStep * blocks);
     const char* weights = Weights(panel) + start * kCols * 2;
     for (int64_t b = 0; b < blocks; ++b, sums += kTileRows * kCols) {
       // The last block takes whole 16 rows, too: some that the one before it has.
       const int64_t row = first + (b + 1 < blocks ? b * kTileRows : rows - kTileRows);
-      const FetchForNext fetch{next + b * lines * 64 * (kChunk / kStep), lines,
-                               reinterpret_cast<const char*>(sums + kTileRows * kCols)};
+      const FetchForNext<kLines> fetch{next + b * kLines * 64 * (kChunk / kStep),
+                                       reinterpret_cast<const char*>(sums + kTileRows * kCols)};
       RunBlock<true>({Operands(row) + start * 2, a_stride, weights, count, sums, start == 0},
                      kTileRows, fetch);
       if (start + count < t.k) continue;
