@@ -40,6 +40,7 @@ class LlamaModel final : public Model {
                               kernels::Backend& backend);
 
   void Forward(const ForwardBatch& batch) override;
+  void Synchronize() override { backend_->Synchronize(); }
   const float* Logits(std::span<const int32_t> rows, const Head& head) override;
   const float* Logits(std::span<const int32_t> rows) { return Logits(rows, head_); }
   const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override;

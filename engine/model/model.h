@@ -76,8 +76,10 @@ class Model {
   virtual ~Model() = default;
 
   // Runs each row through its layers, writing keys and values of those layers
-  // at its position.
+  // at its position. May return before that is done.
   virtual void Forward(const ForwardBatch& batch) = 0;
+  // Waits for all that was asked.
+  virtual void Synchronize() {}
 
   // Final norm and `head` (this model's) of the hidden states that the last
   // Forward left in `rows` (indices into its batch, at most max_logit_rows).

@@ -28,8 +28,10 @@ class Profiler {
 
   template <typename Action>
   double Time(Action action) {
+    model_.Synchronize();
     const Instant start = clock_.Now();
     action();
+    model_.Synchronize();
     return Seconds(clock_.Now() - start);
   }
 
