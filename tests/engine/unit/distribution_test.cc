@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -17,6 +18,8 @@
 
 #include "engine/engine.h"
 #include "tests/engine/unit/chi_square.h"
+#include "tests/engine/unit/manual_clock.h"
+#include "tests/fakes/faulty_rank.h"
 #include "tests/support/collecting_sink.h"
 #include "tests/support/test_models.h"
 #include "tests/support/token_counts_file.h"
@@ -31,6 +34,7 @@ const std::vector<TokenId> kPrompt = {17, 5, 900};
 constexpr int kComparedTokens = 4;
 constexpr int kGeneratedTokens = 6;
 constexpr int kSamplesPerRequest = 16;
+const TestDevice kDevice{"", kernels::WeightFormat::kF32, 1};
 
 struct Setting {
   std::string name;
@@ -99,7 +103,7 @@ constexpr int kLearntTokens = 16;
 // Of four tokens each take 32, so in a round of 16 sequences every other one drafts, once.
 constexpr int64_t kFewBytes = 256;
 
-// One after the other, and with drafts that are often accepted: so that some are made.
+// With drafts that are often accepted, so that some are made.
 Setting Automatic() {
   Setting setting{"Auto_Biased", 0, 0, Biased(), 600};
   setting.automatic = true;
@@ -177,7 +181,7 @@ using Texts = std::map<std::vector<TokenId>, double>;
 class ExpectedTexts {
  public:
   explicit ExpectedTexts(const SamplingParams& sampling)
-      : sampling_(sampling), test_(OpenModel(TinyModel(), {"", kernels::WeightFormat::kF32, 1})) {
+      : sampling_(sampling), test_(OpenModel(TinyModel(), kDevice)) {
     Extend({}, 1);
   }
   const Texts& texts() const { return texts_; }
@@ -207,6 +211,22 @@ class ExpectedTexts {
   Texts texts_;
 };
 
+// An engine to whose clock a layer takes a millisecond and nothing else any time, so that whether
+// `auto` drafts does not depend on the machine.
+std::unique_ptr<Engine> OpenTimedByLayers(const EngineOptions& options, ManualClock* clock) {
+  auto checkpoint = Checkpoint::Open(TinyModel());
+  auto tokenizer = Tokenizer::Open(TinyModel(), (*checkpoint)->config().vocab_size);
+  auto backend = std::make_unique<FaultyBackend>(
+      kernels::CreateCpuBackend({kDevice.weights, kDevice.num_threads, kDevice.isa}),
+      [clock](const std::string& operation) {
+        if (operation == "PagedAttention") clock->Advance(std::chrono::milliseconds(1));
+      });
+  auto engine = Engine::Create(*std::move(checkpoint), *std::move(tokenizer), std::move(backend),
+                               options, nullptr, clock);
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return *std::move(engine);
+}
+
 class Distributions : public testing::TestWithParam<Setting> {
  protected:
   // Runs the setting's requests, all submitted at once, and counts their texts.
@@ -233,8 +253,9 @@ void Distributions::Generate() {
   } else if (setting.draft_tokens == Setting::DraftTokens::kLearnt) {
     options.draft_vocabulary_size = kLearntTokens;
   }
-  if (setting.automatic) options.max_sequences = 1;
-  const auto engine = OpenEngine(TinyModel(), {"", kernels::WeightFormat::kF32, 1}, options);
+  ManualClock clock;
+  const auto engine = setting.automatic ? OpenTimedByLayers(options, &clock)
+                                        : OpenEngine(TinyModel(), kDevice, options);
   GenerateRequest request;
   request.prompt = kPrompt;
   request.sampling = setting.sampling;
