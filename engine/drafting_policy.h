@@ -52,6 +52,9 @@ class DraftingPolicy {
   virtual ~DraftingPolicy() = default;
   // As the round begins. Valid until the next call.
   virtual std::span<const WantedProbe> ChooseProbes() = 0;
+  // Whether DraftingRow::confidence of this sequence, which must draft in this round, makes a
+  // difference to ReviewDrafts. If no row's does, there is no need to wait for drafts, and it is 0.
+  virtual bool NeedsConfidence(const Sequence& sequence) const = 0;
   // Between two micro-steps, after the `num_micro_steps`-th of the round. `rows` are those that may
   // draft further by their plan; the next micro-step runs for those that keep_drafting is left for.
   virtual void ReviewDrafts(int num_micro_steps, std::span<DraftingRow> rows) = 0;

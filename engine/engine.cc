@@ -248,6 +248,7 @@ absl::Status Engine::Impl::Start() {
   limits.max_logit_rows = kMaxLogitRows;
   limits.max_context = max_context_;
   limits.num_kv_blocks = num_blocks;
+  limits.proposal_bytes = options_.draft_distribution_bytes;
   // One rank computes on this thread while it loads, then on the step thread, which inherits its
   // cores; several have threads of their own.
   const kernels::BoundScope bound(num_ranks_ == 1 ? ranks_[0].cores : std::vector<int>{});

@@ -39,6 +39,11 @@ void ExitProbes::Begin(std::span<const WantedProbe> wanted) {
   }
 }
 
+bool ExitProbes::Probes(const Sequence& sequence) const {
+  return std::any_of(probes_.begin(), probes_.end(),
+                     [&](const Probe& probe) { return probe.sequence == &sequence; });
+}
+
 void ExitProbes::Tap(const Sequence& sequence, int row, LayerRange layers,
                      std::vector<HiddenTap>* taps) const {
   for (const Probe& probe : probes_) {

@@ -27,6 +27,8 @@ class ExitProbes {
   // Begins a round that probes `wanted`, as far as there are rows of the exit cache for it.
   void Begin(std::span<const WantedProbe> wanted);
   bool empty() const { return probes_.empty(); }
+  // Whether `sequence` is probed in this round.
+  bool Probes(const Sequence& sequence) const;
   // Taps the states that a pass takes `sequence`'s newest token through, as row `row` of its batch.
   void Tap(const Sequence& sequence, int row, LayerRange layers,
            std::vector<HiddenTap>* taps) const;

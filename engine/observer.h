@@ -22,6 +22,9 @@ struct DraftTally {
 // One round: draft micro-steps, one full sweep, verification.
 struct RoundReport {
   Duration draft_time{};
+  // False: the device was not waited for, so that draft_time is what it took to tell it, and what
+  // drafting took is in verify_time.
+  bool draft_timed = true;
   Duration sweep_time{};   // the layers of the full sweep
   Duration verify_time{};  // heads of the sweep, sampling, verification and commits
   Duration probe_time{};   // of asking other exits what they would have drafted

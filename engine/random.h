@@ -6,16 +6,11 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/choice_math.h"
+
 namespace strata {
 
-// The finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): a bijection whose outputs for
-// related inputs look independent.
-constexpr uint64_t Mix64(uint64_t x) {
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
+using kernels::Mix64;
 
 // The top 53 bits of `bits` as a number in [0, 1).
 constexpr double ToUnitInterval(uint64_t bits) {
@@ -33,9 +28,15 @@ class UniformSource {
 class CounterRng final : public UniformSource {
  public:
   explicit CounterRng(uint64_t key) : key_(Mix64(key)) {}
-  double Next() override { return ToUnitInterval(Mix64(key_ ^ Mix64(counter_++))); }
+  double Next() override { return At(counter_++); }
+  // What Next gives after `count` others.
+  double Peek(uint64_t count) const { return At(counter_ + count); }
+  // As `count` calls of Next.
+  void Skip(uint64_t count) { counter_ += count; }
 
  private:
+  double At(uint64_t n) const { return ToUnitInterval(Mix64(key_ ^ Mix64(n))); }
+
   uint64_t key_;
   uint64_t counter_ = 0;
 };
@@ -45,13 +46,10 @@ class CounterRng final : public UniformSource {
 class GumbelNoise {
  public:
   GumbelNoise(uint64_t seed, uint32_t sample_index, int64_t position)
-      : key_(Mix64(Mix64(Mix64(seed) ^ sample_index) ^ static_cast<uint64_t>(position))) {}
+      : key_(kernels::NoiseKey(seed, sample_index, position)) {}
 
   // Of token `id`, in (0, 1) without its ends, so that noise is finite.
-  double Uniform(int32_t id) const {
-    const uint64_t bits = Mix64(key_ ^ Mix64(static_cast<uint64_t>(id)));
-    return (static_cast<double>(bits >> 12) + 0.5) * 0x1.0p-52;
-  }
+  double Uniform(int32_t id) const { return kernels::NoiseUniform(key_, id); }
   static double FromUniform(double u) { return -std::log(-std::log(u)); }
   double At(int32_t id) const { return FromUniform(Uniform(id)); }
 

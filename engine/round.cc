@@ -33,7 +33,11 @@ RoundExecutor::RoundExecutor(const RoundOptions& options, Model* model, const Cl
       probes_(model, &exit_rows_, clock),
       draft_head_(&model->head()),
       proposals_(options.proposal_bytes),
-      verifier_(options.verification) {}
+      verifier_(options.verification) {
+  if (model->choosing() != nullptr) {
+    choices_.emplace(model->choosing(), options.verification, model->limits().max_logit_rows);
+  }
+}
 
 void RoundExecutor::DraftSlots::Resize(size_t size) {
   ids.resize(size);
@@ -96,6 +100,7 @@ void RoundExecutor::Begin(const StepPlan& plan) {
   probes_.Begin(drafting_policy_ != nullptr ? drafting_policy_->ChooseProbes()
                                             : std::span<const WantedProbe>());
   FillBlockTables();
+  if (choices_) BeginChoices();
 }
 
 void RoundExecutor::FillBlockTables() {
@@ -120,6 +125,8 @@ void RoundExecutor::Draft(RoundReport& report) {
     std::erase_if(active_, [](const Work* work) { return !work->drafting; });
     ReviewDrafts(report.draft_micro_steps);
   }
+  report.draft_timed = !choices_ || drafts_read_ || by_exit_.empty();
+  if (choices_) return;
   // Drafts were pushed for the penalties of the drafts after them; they are not committed.
   for (Work& work : works_) {
     for (const TokenId id : Drafts(work)) work.sequence->sampler().Pop(id);
@@ -147,17 +154,29 @@ void RoundExecutor::DraftMicroStep(RoundReport& report) {
     const int32_t exit_cache_row = exit_rows_.Allocate();
     slots_.exit_cache_rows[work->first_slot + work->num_exit_rows++] = exit_cache_row;
     row_indices_.push_back(static_cast<int32_t>(batch_.rows.size()));
-    batch_.rows.push_back({work->num_drafts == 0 ? sequence.tokens().back() : Drafts(*work).back(),
+    batch_.rows.push_back({TokenAt(*work, work->num_drafts),
                            work->first_position + work->num_drafts,
                            work->index,
                            {0, sequence.exit_layer},
-                           exit_cache_row});
+                           exit_cache_row,
+                           DraftSlotAt(*work, work->num_drafts)});
   }
   const Instant begin = clock_->Now();
   model_->Forward(batch_);
   report.draft_layers_time += Since(begin);
+  if (choices_) return DraftOnDevice();
   ForEachLogits(*draft_head_,
                 [&](size_t i, const Logits& logits) { DraftToken(*active_[i], logits); });
+}
+
+// Of the row at `offset`: a draft's where the device has it is not known.
+TokenId RoundExecutor::TokenAt(const Work& work, int offset) const {
+  if (offset < work.num_rows) return work.sequence->tokens()[work.first_position + offset];
+  return choices_ ? 0 : Drafts(work)[offset - work.num_rows];
+}
+
+int32_t RoundExecutor::DraftSlotAt(const Work& work, int offset) const {
+  return choices_ && offset >= work.num_rows ? work.first_slot + offset - work.num_rows : -1;
 }
 
 void RoundExecutor::DraftToken(Work& work, const Logits& logits) {
@@ -204,9 +223,13 @@ void RoundExecutor::ReviewDrafts(int num_micro_steps) {
 }
 
 void RoundExecutor::SendDrafts() {
+  const auto shows = [](const Work& work) {
+    return work.num_drafts > 0 && work.sequence->request()->params.output.stream_drafts;
+  };
+  if (choices_ && std::any_of(works_.begin(), works_.end(), shows)) ReadDrafts();
   for (const Work& work : works_) {
+    if (!shows(work)) continue;
     const RequestState& request = *work.sequence->request();
-    if (!request.params.output.stream_drafts || work.num_drafts == 0) continue;
     const std::span<const TokenId> drafts = Drafts(work);
     request.sink->OnDraft(work.sequence->sample_index(), {{drafts.begin(), drafts.end()},
                                                           work.sequence->DraftText(drafts),
@@ -219,7 +242,6 @@ void RoundExecutor::SendDrafts() {
 void RoundExecutor::Sweep(RoundReport& report) {
   batch_.Clear();
   for (Work& work : works_) {
-    report.drafted_tokens += work.num_drafts;
     const int num_rows = work.num_rows + work.num_drafts;
     (work.sequence->decoding() ? report.decode_rows : report.prefill_rows) += num_rows;
     if (work.failed) continue;
@@ -240,10 +262,9 @@ void RoundExecutor::AddSweepRow(const Work& work, int offset) {
   const bool enters_late = offset < work.num_exit_rows;
   const LayerRange layers{enters_late ? sequence.exit_layer : 0, model_->config().num_layers};
   if (offset == work.num_rows - 1) TapProbes(work, layers);
-  batch_.rows.push_back({offset < work.num_rows ? sequence.tokens()[work.first_position + offset]
-                                                : Drafts(work)[offset - work.num_rows],
-                         work.first_position + offset, work.index, layers,
-                         enters_late ? slots_.exit_cache_rows[work.first_slot + offset] : -1});
+  batch_.rows.push_back({TokenAt(work, offset), work.first_position + offset, work.index, layers,
+                         enters_late ? slots_.exit_cache_rows[work.first_slot + offset] : -1,
+                         DraftSlotAt(work, offset)});
 }
 
 // Of the row that is added next to the batch.
@@ -281,13 +302,18 @@ bool RoundExecutor::NeedsLogits(const Work& work, int offset) const {
 
 void RoundExecutor::Verify() {
   FindLogitRows();
-  Work* settled = nullptr;  // the rest of its rows is void: rows of one work are consecutive
-  ForEachLogits(model_->head(), [&](size_t i, const Logits& logits) {
-    const LogitRow& row = logit_rows_[i];
-    if (row.work == settled) return;
-    row.work->failed = !logits.scan.finite;
-    if (row.work->failed || !VisitLogits(*row.work, row.offset, logits)) settled = row.work;
-  });
+  settled_ = nullptr;
+  if (choices_) return VerifyOnDevice();
+  ForEachLogits(model_->head(),
+                [&](size_t i, const Logits& logits) { VisitRow(logit_rows_[i], &logits); });
+}
+
+void RoundExecutor::VisitRow(const LogitRow& row, const Logits* logits) {
+  Work& work = *row.work;
+  if (&work == settled_ || work.failed) return;
+  work.failed = logits != nullptr ? !logits->scan.finite
+                                  : TargetOf(work, row.offset - (work.num_rows - 1)).is_finite == 0;
+  if (work.failed || !VisitLogits(work, row.offset, logits)) settled_ = &work;
 }
 
 template <typename Visit>
@@ -306,13 +332,15 @@ void RoundExecutor::ForEachLogits(const Head& head, Visit visit) {
   }
 }
 
-bool RoundExecutor::VisitLogits(Work& work, int offset, const Logits& logits) {
+bool RoundExecutor::VisitLogits(Work& work, int offset, const Logits* logits) {
   const int next = work.first_position + offset + 1;
   if (next < work.sequence->num_prompt_tokens()) {
-    ReportPromptLogprobs(work, next, logits);
+    ReportPromptLogprobs(work, next, *logits);
     return true;
   }
-  if (offset == work.num_rows - 1 && !probes_.empty()) probes_.Compare(*work.sequence, logits);
+  if (offset == work.num_rows - 1 && probes_.Probes(*work.sequence)) {
+    probes_.Compare(*work.sequence, *logits);
+  }
   return VerifyRow(work, offset, logits);
 }
 
@@ -325,7 +353,7 @@ void RoundExecutor::ReportPromptLogprobs(Work& work, int position, const Logits&
   sequence.next_prompt_logprob = position + 1;
 }
 
-bool RoundExecutor::VerifyRow(Work& work, int offset, const Logits& logits) {
+bool RoundExecutor::VerifyRow(Work& work, int offset, const Logits* logits) {
   const int num_before = offset - (work.num_rows - 1);
   if (num_before == 0) {
     verifier_.Begin();
@@ -344,7 +372,8 @@ bool RoundExecutor::VerifyRow(Work& work, int offset, const Logits& logits) {
   return false;
 }
 
-bool RoundExecutor::Judge(Work& work, int num_before, const Logits& logits) {
+bool RoundExecutor::Judge(Work& work, int num_before, const Logits* logits) {
+  if (choices_) return JudgeByDevice(work, num_before);
   Sequence& sequence = *work.sequence;
   const Sampler& sampler = sequence.sampler();
   const bool has_draft = num_before < work.num_drafts;
@@ -352,12 +381,12 @@ bool RoundExecutor::Judge(Work& work, int num_before, const Logits& logits) {
   if (sampler.mode() != Sampler::Mode::kUnseeded) {
     const int position = work.first_position + work.num_rows + num_before;
     verdict_.num_accepted = num_before;
-    verdict_.token = sampler.Choose(logits, position, scratch_);
+    verdict_.token = sampler.Choose(*logits, position, scratch_);
     return has_draft && verdict_.token == slots_.ids[slot];
   }
   Proposal proposal;
   if (has_draft) proposal = {slots_.ids[slot], slots_.proposals[slot]};
-  const bool goes_on = verifier_.AddRow(sampler.Warp(logits, scratch_),
+  const bool goes_on = verifier_.AddRow(sampler.Warp(*logits, scratch_),
                                         has_draft ? &proposal : nullptr, sequence.uniforms());
   verdict_.num_accepted = verifier_.num_accepted();
   verdict_.token = verifier_.token();
@@ -365,14 +394,14 @@ bool RoundExecutor::Judge(Work& work, int num_before, const Logits& logits) {
 }
 
 // A row may give both its draft, should that be accepted, and the token in its place.
-void RoundExecutor::KeepLogprobs(const Work& work, int num_before, const Logits& logits) {
+void RoundExecutor::KeepLogprobs(const Work& work, int num_before, const Logits* logits) {
   const std::optional<int>& num_top = work.sequence->request()->params.output.logprobs;
   if (!num_top) return;
   if (verdict_.num_accepted == num_before) {
-    verdict_.token_logprobs = ComputeLogprobs(logits, verdict_.token, *num_top);
+    verdict_.token_logprobs = ComputeLogprobs(*logits, verdict_.token, *num_top);
   }
   if (num_before < work.num_drafts) {
-    verdict_.draft_logprobs.push_back(ComputeLogprobs(logits, Drafts(work)[num_before], *num_top));
+    verdict_.draft_logprobs.push_back(ComputeLogprobs(*logits, Drafts(work)[num_before], *num_top));
   }
 }
 
@@ -397,6 +426,7 @@ void RoundExecutor::Finish(Work& work, RoundReport& report) {
   for (int i = 0; i < work.num_exit_rows; ++i) {
     exit_rows_.Free(slots_.exit_cache_rows[work.first_slot + i]);
   }
+  report.drafted_tokens += work.num_drafts;
   if (work.failed) return;
   // Keys and values of rejected drafts are void.
   const int num_swept = work.first_position + work.num_rows + work.num_drafts;

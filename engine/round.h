@@ -5,6 +5,9 @@
 // exit cache. The sweep then runs every layer of the rows whose early layers
 // have not run yet, and takes the drafted rows in at their exit. So each
 // (layer, position) of a committed token is computed exactly once.
+//
+// Tokens are chosen on the model's device, where that can: then nothing of a round is waited for
+// before its end, but what the policy, a sink or log-probabilities ask for on the way.
 
 #ifndef STRATA_ENGINE_ROUND_H_
 #define STRATA_ENGINE_ROUND_H_
@@ -16,6 +19,7 @@
 
 #include "engine/block_pool.h"
 #include "engine/clock.h"
+#include "engine/device_choices.h"
 #include "engine/drafting_policy.h"
 #include "engine/exit_probes.h"
 #include "engine/model/model.h"
@@ -109,15 +113,23 @@ class RoundExecutor {
   };
 
   void Begin(const StepPlan& plan);
+  void BeginChoices();
   Duration Since(Instant begin) const { return clock_->Now() - begin; }
   void FillBlockTables();
   std::span<const TokenId> Drafts(const Work& work) const {
     return std::span(slots_.ids).subspan(work.first_slot, work.num_drafts);
   }
 
+  TokenId TokenAt(const Work& work, int offset) const;
+  int32_t DraftSlotAt(const Work& work, int offset) const;
+
   void Draft(RoundReport& report);
   void SortByExit();
   void DraftMicroStep(RoundReport& report);
+  void DraftOnDevice();
+  // Waits for the drafts so far, and ends those rows' drafting that need no more.
+  void ReadDrafts();
+  bool NeedsConfidences() const;
   void DraftToken(Work& work, const Logits& logits);
   // Chooses the next draft. False: there is no room for what it was drawn from.
   bool ChooseDraft(Work& work, const Logits& logits, TokenId* id);
@@ -130,15 +142,28 @@ class RoundExecutor {
   void FindLogitRows();
   bool NeedsLogits(const Work& work, int offset) const;
   void Verify();
+  void VerifyOnDevice();
+  // Of logit_rows_: whether anybody looks at its logits on the host.
+  bool ShowsLogits(const LogitRow& row) const;
   // Calls visit(i, logits) for each row of row_indices_ in the last Forward.
   template <typename Visit>
   void ForEachLogits(const Head& head, Visit visit);
+  // `logits` is null here and below where the device has chosen and nobody looks at them.
+  void VisitRow(const LogitRow& row, const Logits* logits);
   // These say whether the rows of this work after `offset` matter.
-  bool VisitLogits(Work& work, int offset, const Logits& logits);
-  bool VerifyRow(Work& work, int offset, const Logits& logits);
+  bool VisitLogits(Work& work, int offset, const Logits* logits);
+  bool VerifyRow(Work& work, int offset, const Logits* logits);
   // Updates the verdict by the row after `num_before` drafts.
-  bool Judge(Work& work, int num_before, const Logits& logits);
-  void KeepLogprobs(const Work& work, int num_before, const Logits& logits);
+  bool Judge(Work& work, int num_before, const Logits* logits);
+  bool JudgeByDevice(Work& work, int num_before);
+  const kernels::ChosenTarget& TargetOf(const Work& work, int num_before) const {
+    return choices_->chosen().targets[TargetIndex(work, num_before)];
+  }
+  // A work has a slot for each draft, and one target more.
+  static int TargetIndex(const Work& work, int num_before) {
+    return work.first_slot + work.index + num_before;
+  }
+  void KeepLogprobs(const Work& work, int num_before, const Logits* logits);
   void ReportPromptLogprobs(Work& work, int position, const Logits& logits);
   void Commit(Work& work);
   void Finish(Work& work, RoundReport& report);
@@ -147,6 +172,7 @@ class RoundExecutor {
   const Clock* const clock_;
   BlockPool exit_rows_;
   ExitProbes probes_;
+  std::optional<DeviceChoices> choices_;  // absent: tokens are chosen on the host
   const Head* draft_head_;
   DraftingPolicy* drafting_policy_ = nullptr;
 
@@ -158,7 +184,11 @@ class RoundExecutor {
   std::vector<Work*> active_;   // those of them that draft still
   std::vector<DraftingRow> drafting_rows_;
   ForwardBatch batch_;
+  std::vector<kernels::DraftChoice> draft_choices_;
+  std::vector<kernels::TargetChoice> target_choices_;
+  bool drafts_read_ = false;  // all that were chosen
   std::vector<LogitRow> logit_rows_;
+  Work* settled_ = nullptr;  // the rest of its rows is void: rows of one work are consecutive
   std::vector<int32_t> row_indices_;  // in the batch, of rows whose logits are wanted
   SamplerScratch scratch_;
   BlockVerifier verifier_;

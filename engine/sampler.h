@@ -78,6 +78,10 @@ class Sampler {
   Sampler(const SamplingParams& params, int sample_index, std::span<const TokenId> prompt);
 
   Mode mode() const { return mode_; }
+  const SamplingParams& params() const { return params_; }
+  int sample_index() const { return sample_index_; }
+  // What penalties count: the prompt and what was pushed. Empty without penalties.
+  const TokenCounts& counts() const { return counts_; }
   // Records a token that is committed, or drafted and assumed for the time being.
   void Push(TokenId id);
   // Takes back the newest Push of `id`.

@@ -105,7 +105,8 @@ class Sequence {
   // ---- Tokens
   Sampler& sampler() { return sampler_; }
   const Sampler& sampler() const { return sampler_; }
-  UniformSource& uniforms() { return rng_; }
+  CounterRng& uniforms() { return rng_; }
+  const CounterRng& uniforms() const { return rng_; }
   bool IsStop(TokenId id) const;  // an end-of-sequence or stop token of this request
   // Appends a token; sets finish_reason() if it is the last. Text and token go to the pending
   // delta.

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/choice_math.h"
+
 namespace strata {
 namespace {
 
@@ -13,8 +15,6 @@ namespace {
 constexpr size_t kLanes = 16;
 // What is done at once where a pass has two steps.
 constexpr size_t kChunk = 256;
-
-constexpr float kLargestLogit = 1e30f;
 
 // Compiled for each of these, and chosen when the program starts. Elements are computed alike and
 // sums have kLanes chains in any case (and no product is fused with a sum: -ffp-contract=off), so
@@ -24,28 +24,6 @@ constexpr float kLargestLogit = 1e30f;
 #else
 #define STRATA_FOR_EACH_ISA
 #endif
-
-// Branch-free and of plain arithmetic. 2^f on [-1/2, 1/2] is its Taylor series to degree 7
-// (truncation error (ln2 / 2)^8 / 8! = 5e-9).
-inline float Exp(float x) {
-  const float clamped = x < -87.0f ? -87.0f : x;
-  // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
-  const float shifted = clamped * 1.44269504f + 12582912.0f;
-  const float n = shifted - 12582912.0f;
-  // x - n ln2 in two parts: ln2's leading bits make the product exact.
-  const float r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const uint32_t exponent = std::bit_cast<uint32_t>(shifted) << 23;
-  const float result = std::bit_cast<float>(std::bit_cast<uint32_t>(p) + exponent);
-  return x < -87.0f ? 0.0f : result;
-}
 
 double SumInOrder(const std::array<double, kLanes>& lanes) {
   double total = 0;
@@ -70,7 +48,7 @@ double SumInOrder(const std::array<double, kLanes>& lanes) {
 // Whether none is NaN or beyond kLargestLogit. Inlined, as LargestOf, to be compiled as its caller.
 [[gnu::always_inline]] inline bool AllInRange(std::span<const float> logits) {
   // Compared as integers, so that NaN needs no case of its own.
-  constexpr uint32_t kLimit = std::bit_cast<uint32_t>(kLargestLogit);
+  constexpr uint32_t kLimit = std::bit_cast<uint32_t>(kernels::kLargestLogit);
   uint32_t out_of_range = 0;
   for (const float logit : logits) {
     out_of_range |= (std::bit_cast<uint32_t>(logit) & 0x7fffffffu) > kLimit ? 1u : 0u;
@@ -80,7 +58,7 @@ double SumInOrder(const std::array<double, kLanes>& lanes) {
 
 }  // namespace
 
-float FastExp(float x) { return Exp(x); }
+float FastExp(float x) { return kernels::FastExp(x); }
 
 STRATA_FOR_EACH_ISA
 LogitScan ScanLogits(std::span<const float> logits) {
@@ -104,7 +82,8 @@ LogitScan ScanLogits(std::span<const float> logits) {
 STRATA_FOR_EACH_ISA
 double ExpWeights(std::span<const float> logits, float scale, float largest,
                   std::span<float> weights) {
-  for (size_t i = 0; i < logits.size(); ++i) weights[i] = Exp(logits[i] * scale - largest);
+  for (size_t i = 0; i < logits.size(); ++i)
+    weights[i] = kernels::FastExp(logits[i] * scale - largest);
   return SumOf(weights);
 }
 

@@ -37,6 +37,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/chooser.h"
 #include "kernels/tensor.h"
 #include "kernels/weight_format.h"
 
@@ -131,6 +132,10 @@ struct RowBatch {
   // [j * kKvBlockTokens, (j + 1) * kKvBlockTokens). Unused entries hold any value.
   std::span<const int32_t> block_tables;
   int max_blocks_per_sequence = 0;
+  // [num_rows], or empty: where it is not -1, the row's token is what `chooser` has drafted into
+  // that slot, in place of token_ids'.
+  std::span<const int32_t> draft_slots = {};
+  const Chooser* chooser = nullptr;
 };
 
 class Backend {
@@ -162,6 +167,8 @@ class Backend {
   virtual std::unique_ptr<KvCache> CreateKvCache(const KvCacheShape& shape) = 0;
   // Optional. Null: this backend's matrices cannot be saved.
   virtual PackedWeights* packed_weights() { return nullptr; }
+  // Optional. Null: the engine reads logits back, and chooses tokens itself.
+  virtual std::unique_ptr<Chooser> CreateChooser(const ChooserLimits&) { return nullptr; }
 
   // ---- Operations ---------------------------------------------------------
 

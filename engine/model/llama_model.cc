@@ -135,6 +135,10 @@ void LlamaModel::AllocateActivations() {
   backend_->CopyToDevice(rope_sin_.data(), rope.sin.data(), sizes.rope);
   kv_ = backend_->CreateKvCache(
       {config_.num_layers, attention_.num_kv_heads, config_.head_dim, limits_.num_kv_blocks});
+  if (shard_.size == 1) {
+    chooser_ = backend_->CreateChooser({config_.vocab_size, limits_.max_logit_rows,
+                                        limits_.max_exit_rows, limits_.proposal_bytes});
+  }
 }
 
 void LlamaModel::Forward(const ForwardBatch& batch) {
@@ -170,14 +174,23 @@ void LlamaModel::BeginBatch(const ForwardBatch& batch) {
   token_ids_.clear();
   positions_.clear();
   sequences_.clear();
+  draft_slots_.clear();
   for (const ForwardRow& row : batch.rows) {
     const bool is_ours = shard_.tokens.Contains(row.token_id);
     token_ids_.push_back(is_ours ? row.token_id - static_cast<int32_t>(shard_.tokens.begin) : -1);
     positions_.push_back(row.position);
     sequences_.push_back(row.sequence);
+    draft_slots_.push_back(row.draft_slot);
   }
-  backend_->BeginBatch(
-      {token_ids_, positions_, sequences_, batch.block_tables, batch.max_blocks_per_sequence});
+  kernels::RowBatch rows{
+      token_ids_, positions_, sequences_, batch.block_tables, batch.max_blocks_per_sequence,
+      {},         nullptr};
+  const auto is_draft = [](int32_t slot) { return slot >= 0; };
+  if (std::any_of(draft_slots_.begin(), draft_slots_.end(), is_draft)) {
+    rows.draft_slots = draft_slots_;
+    rows.chooser = chooser_.get();
+  }
+  backend_->BeginBatch(rows);
 }
 
 // Rows that begin at layer 0 stand first and start from their token's
@@ -253,6 +266,11 @@ absl::StatusOr<Head> LlamaModel::SelectTokens(std::vector<int32_t> ids) {
   for (int32_t& row : rows) row -= static_cast<int32_t>(shard_.tokens.begin);
   RETURN_IF_ERROR(WhereMemoryLasts("the head of some tokens", [&] {
     if (!rows.empty()) head.matrix = backend_->SelectRows(*head_.matrix, rows);
+    if (chooser_ != nullptr) {
+      const size_t size_bytes = ids.size() * sizeof(int32_t);
+      head.ids_on_device = backend_->Allocate(size_bytes);
+      backend_->CopyToDevice(head.ids_on_device.data(), ids.data(), size_bytes);
+    }
     return absl::OkStatus();
   }));
   head.num_tokens = static_cast<int>(ids.size());
@@ -261,7 +279,20 @@ absl::StatusOr<Head> LlamaModel::SelectTokens(std::vector<int32_t> ids) {
 }
 
 const float* LlamaModel::Logits(std::span<const int32_t> rows, const Head& head) {
-  return LogitsOf(hidden_.View(DType::kF32, limits_.max_rows, config_.hidden_size), rows, head);
+  return LogitsOf(HiddenStates(), rows, head);
+}
+
+TensorView LlamaModel::HiddenStates() const {
+  return hidden_.View(DType::kF32, limits_.max_rows, config_.hidden_size);
+}
+
+kernels::LogitRows LlamaModel::LogitsOnDevice(std::span<const int32_t> rows, const Head& head) {
+  const auto* ids = static_cast<const int32_t*>(head.ids_on_device.data());
+  return {ComputeLogits(HiddenStates(), rows, head), ids};
+}
+
+const float* LlamaModel::ReadLogits(const kernels::LogitRows& logits) {
+  return backend_->ReadBack(logits.values);
 }
 
 const float* LlamaModel::ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) {
@@ -269,12 +300,17 @@ const float* LlamaModel::ExitLogits(std::span<const int32_t> exit_cache_rows, co
                   exit_cache_rows, head);
 }
 
-// states [any, hidden]
 const float* LlamaModel::LogitsOf(const TensorView& states, std::span<const int32_t> rows,
                                   const Head& head) {
+  const TensorView logits = ComputeLogits(states, rows, head);
+  return head.num_tokens > 0 ? backend_->ReadBack(logits) : nullptr;
+}
+
+TensorView LlamaModel::ComputeLogits(const TensorView& states, std::span<const int32_t> rows,
+                                     const Head& head) {
   const int64_t count = static_cast<int64_t>(rows.size());
   head_rows_ += count;
-  if (head.num_tokens == 0) return nullptr;
+  if (head.num_tokens == 0) return {};
   const TensorView input = head_input_.View(DType::kF32, count, config_.hidden_size);
   const TensorView normed = normed_.View(backend_->operand_dtype(), count, config_.hidden_size);
   const TensorView logits = logits_.View(DType::kF32, count, head.num_tokens);
@@ -283,12 +319,11 @@ const float* LlamaModel::LogitsOf(const TensorView& states, std::span<const int3
                     static_cast<float>(config_.rms_norm_eps), normed);
   backend_->MatMul(normed, *head.matrix, Backend::Epilogue::kStore, logits);
   logits_computed_ += count * head.num_tokens;
-  return backend_->ReadBack(logits);
+  return logits;
 }
 
 double LlamaModel::HiddenNorm(int row) {
-  const float* x = backend_->ReadBack(
-      hidden_.View(DType::kF32, limits_.max_rows, config_.hidden_size).Rows(row, 1));
+  const float* x = backend_->ReadBack(HiddenStates().Rows(row, 1));
   double sum = 0;
   for (int i = 0; i < config_.hidden_size; ++i) sum += static_cast<double>(x[i]) * x[i];
   return std::sqrt(sum);

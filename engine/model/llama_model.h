@@ -21,7 +21,7 @@ namespace strata {
 // Hidden states and the exit cache are the same in all ranks; a rank's head is of its own tokens,
 // ModelShard::tokens, and so are the heads it selects, which may be of none at all.
 // Used from one thread at a time.
-class LlamaModel final : public Model {
+class LlamaModel final : public Model, private ChoosingModel {
  public:
   // Loads the weights, or the rank's shard of them, through `backend`, which must outlive the
   // model; so must `checkpoint` (embedding rows may be read from its memory map) and
@@ -40,11 +40,14 @@ class LlamaModel final : public Model {
                               kernels::Backend& backend);
 
   void Forward(const ForwardBatch& batch) override;
+  void Synchronize() override { backend_->Synchronize(); }
   const float* Logits(std::span<const int32_t> rows, const Head& head) override;
   const float* Logits(std::span<const int32_t> rows) { return Logits(rows, head_); }
   const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override;
   const Head& head() const override { return head_; }
   absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) override;
+  // One rank of several does not choose: it sees its own tokens' logits only.
+  ChoosingModel* choosing() override { return chooser_ != nullptr ? this : nullptr; }
 
   const ModelConfig& config() const override { return config_; }
   const ModelLimits& limits() const override { return limits_; }
@@ -81,8 +84,16 @@ class LlamaModel final : public Model {
   // hidden += the sum of all ranks' a W^T
   void AddProduct(kernels::ConstTensorView a, const kernels::Matrix& w, kernels::TensorView hidden);
   void CopyTaps(const ForwardBatch& batch, int layer);
+  kernels::TensorView HiddenStates() const;
+  // Final norm and head. states f32 [any, hidden]; returns f32 [rows.size(), head.num_tokens]
+  kernels::TensorView ComputeLogits(const kernels::TensorView& states,
+                                    std::span<const int32_t> rows, const Head& head);
   const float* LogitsOf(const kernels::TensorView& states, std::span<const int32_t> rows,
                         const Head& head);
+
+  kernels::Chooser& chooser() override { return *chooser_; }
+  kernels::LogitRows LogitsOnDevice(std::span<const int32_t> rows, const Head& head) override;
+  const float* ReadLogits(const kernels::LogitRows& logits) override;
 
   const ModelConfig config_;
   const ModelShard shard_;
@@ -98,12 +109,13 @@ class LlamaModel final : public Model {
   Head head_;                            // of all the shard's tokens
   kernels::Buffer rope_cos_, rope_sin_;  // f32 [max_context, head_dim / 2]
   std::unique_ptr<kernels::KvCache> kv_;
+  std::unique_ptr<kernels::Chooser> chooser_;  // may be null
 
   // Activations of one batch, as in ActivationSizes.
   kernels::Buffer hidden_, exit_cache_, normed_, qkv_, attended_, activated_, head_input_, logits_;
 
   // Of the current batch, kept to reuse their memory.
-  std::vector<int32_t> token_ids_, positions_, sequences_;
+  std::vector<int32_t> token_ids_, positions_, sequences_, draft_slots_;
   std::vector<int32_t> source_rows_, exit_rows_;
   int64_t row_layers_ = 0;
   int64_t head_rows_ = 0;

@@ -31,6 +31,8 @@ struct ForwardRow {
   // with layers.end < num_layers leaves its hidden state. -1: none (it may be left out only where
   // the row begins at 0, and the state is then not kept).
   int32_t exit_cache_row = -1;
+  // Not -1: the token is the draft in that slot of the model's chooser, in place of token_id.
+  int32_t draft_slot = -1;
 };
 
 // Copies the hidden state of a row on its way: what layer `layer` - 1 leaves, to that row of the
@@ -60,6 +62,7 @@ struct Head {
   std::unique_ptr<kernels::Matrix> matrix;  // [num_tokens, hidden]
   int num_tokens = 0;
   std::vector<int32_t> token_ids;  // of the rows, ascending; empty: row i is token i
+  kernels::Buffer ids_on_device;   // the same where the model chooses tokens on its device
 };
 
 struct ModelLimits {
@@ -68,6 +71,21 @@ struct ModelLimits {
   int max_logit_rows = 64;  // of one Logits call
   int max_context = 0;      // positions of one sequence
   int num_kv_blocks = 0;
+  // Where the model chooses tokens on its device: for what unseeded drafts were drawn from.
+  int64_t proposal_bytes = int64_t{64} << 20;
+};
+
+// What a model offers whose device chooses tokens. Threads and errors as of the model.
+class ChoosingModel {
+ public:
+  virtual kernels::Chooser& chooser() = 0;
+  // As Model::Logits, left in device memory: valid until its next call or Logits'.
+  virtual kernels::LogitRows LogitsOnDevice(std::span<const int32_t> rows, const Head& head) = 0;
+  // Waits. As Model::Logits, of what LogitsOnDevice has returned.
+  virtual const float* ReadLogits(const kernels::LogitRows& logits) = 0;
+
+ protected:
+  ~ChoosingModel() = default;
 };
 
 // Used from one thread at a time.
@@ -76,8 +94,10 @@ class Model {
   virtual ~Model() = default;
 
   // Runs each row through its layers, writing keys and values of those layers
-  // at its position.
+  // at its position. May return before that is done.
   virtual void Forward(const ForwardBatch& batch) = 0;
+  // Waits for all that was asked.
+  virtual void Synchronize() {}
 
   // Final norm and `head` (this model's) of the hidden states that the last
   // Forward left in `rows` (indices into its batch, at most max_logit_rows).
@@ -90,6 +110,8 @@ class Model {
   // as theirs by head(). Copies hidden_size weights per token. Errors: RESOURCE_EXHAUSTED if the
   // device has too little memory.
   virtual absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) = 0;
+  // Null: tokens are chosen on the host, from Logits.
+  virtual ChoosingModel* choosing() { return nullptr; }
 
   virtual const ModelConfig& config() const = 0;
   virtual const ModelLimits& limits() const = 0;

@@ -137,6 +137,10 @@ void TpGroup::Forward(const ForwardBatch& batch) {
   threads_->Run([ranks = ranks_, batch](int rank) { ranks->models[rank]->Forward(batch); });
 }
 
+void TpGroup::Synchronize() {
+  threads_->Run([ranks = ranks_](int rank) { ranks->models[rank]->Synchronize(); });
+}
+
 const float* TpGroup::GatherLogits(LogitsOfRank logits, std::span<const int32_t> rows,
                                    const Head& head) {
   threads_->Run([ranks = ranks_, logits, rows = std::vector<int32_t>(rows.begin(), rows.end()),

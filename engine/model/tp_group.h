@@ -48,6 +48,7 @@ class TpGroup final : public Model {
   TpGroup& operator=(const TpGroup&) = delete;
 
   void Forward(const ForwardBatch& batch) override;
+  void Synchronize() override;
   const float* Logits(std::span<const int32_t> rows, const Head& head) override;
   const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override;
   const Head& head() const override { return head_; }

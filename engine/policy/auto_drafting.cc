@@ -101,6 +101,7 @@ void AutoDrafting::OnProbed(const ProbeOutcome& outcome) {
 void AutoDrafting::AfterRound(RoundReport& report) {
   DraftController::Outcome outcome;
   outcome.draft_seconds = Seconds(report.draft_time);
+  outcome.draft_timed = report.draft_timed;
   outcome.sweep_seconds = Seconds(report.sweep_time + report.verify_time);
   outcome.probe_seconds = Seconds(report.probe_time);
   outcome.emitted_tokens = report.emitted_tokens;

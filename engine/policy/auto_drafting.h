@@ -34,6 +34,9 @@ class AutoDrafting final : public DraftingPolicy {
 
   // ---- DraftingPolicy
   std::span<const WantedProbe> ChooseProbes() override;
+  bool NeedsConfidence(const Sequence& sequence) const override {
+    return sequence.draft_row->kind == DraftRow::Kind::kAuto;
+  }
   void ReviewDrafts(int num_micro_steps, std::span<DraftingRow> rows) override;
   void OnVerified(const DraftOutcome& outcome) override;
   void OnProbed(const ProbeOutcome& outcome) override;

@@ -28,8 +28,10 @@ class Profiler {
 
   template <typename Action>
   double Time(Action action) {
+    model_.Synchronize();
     const Instant start = clock_.Now();
     action();
+    model_.Synchronize();
     return Seconds(clock_.Now() - start);
   }
 
@@ -46,6 +48,7 @@ class Profiler {
   template <typename TimeRows>
   std::vector<CostProfile::Point> Sweep(int most_rows, double budget_seconds, TimeRows time_rows);
   void ProfileChoices(CostProfile& profile);
+  void ProfileChoicesOnDevice(CostProfile& profile);
 
   Model& model_;
   const Clock& clock_;
@@ -135,6 +138,7 @@ std::vector<CostProfile::Point> Profiler::Sweep(int most_rows, double budget_sec
 }
 
 void Profiler::ProfileChoices(CostProfile& profile) {
+  if (model_.choosing() != nullptr) return ProfileChoicesOnDevice(profile);
   FillRows(1, 0, {0, num_layers()});
   const Logits logits({model_.Logits(std::vector<int32_t>{0}, model_.head()),
                        static_cast<size_t>(model_.config().vocab_size)});
@@ -156,6 +160,35 @@ void Profiler::ProfileChoices(CostProfile& profile) {
     };
     profile.choose[static_cast<int>(mode)] =
         Fastest(budget_ / kShareOfAPoint, [&] { return Time(choose); });
+  }
+}
+
+// A device chooses from as many rows at once as it has logits of: a row's share of that.
+void Profiler::ProfileChoicesOnDevice(CostProfile& profile) {
+  ChoosingModel& model = *model_.choosing();
+  const kernels::LogitRows logits = model.LogitsOnDevice(std::vector<int32_t>{0}, model_.head());
+  const int count = model_.limits().max_logit_rows;
+  const std::vector<double> uniforms(2, 0.5);
+  std::vector<kernels::TargetChoice> choices;
+  for (int i = 0; i < count; ++i) choices.push_back({0, i, 0, 0, i});
+  for (const auto& [mode, on_device] :
+       {std::pair(Sampler::Mode::kGreedy, kernels::ChoiceMode::kGreedy),
+        std::pair(Sampler::Mode::kSeeded, kernels::ChoiceMode::kSeeded),
+        std::pair(Sampler::Mode::kUnseeded, kernels::ChoiceMode::kUnseeded)}) {
+    kernels::ChoiceSequence sequence;
+    sequence.mode = on_device;
+    sequence.temperature = 0.8f;
+    sequence.uniforms = {0, 2};
+    const std::vector<kernels::ChoiceSequence> sequences(count, sequence);
+    kernels::ChoiceRound round;
+    round.sequences = sequences;
+    round.uniforms = uniforms;
+    round.num_targets = count;
+    model.chooser().Begin(round);
+    profile.choose[static_cast<int>(mode)] =
+        Fastest(budget_ / kShareOfAPoint,
+                [&] { return Time([&] { model.chooser().Verify(logits, choices); }); }) /
+        count;
   }
 }
 

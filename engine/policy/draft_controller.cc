@@ -422,8 +422,13 @@ void DraftController::End(const Outcome& outcome) {
   work_.Clear();
   sweep_.AddSweep(drafted_, 1, work_);
   report_.predicted_seconds = prices_.costs().Seconds(draft_work_) + prices_.costs().Seconds(work_);
-  prices_.costs().Observe(work_, outcome.sweep_seconds);
-  if (!drafted_.empty()) prices_.costs().Observe(draft_work_, outcome.draft_seconds);
+  if (outcome.draft_timed) {
+    prices_.costs().Observe(work_, outcome.sweep_seconds);
+    if (!drafted_.empty()) prices_.costs().Observe(draft_work_, outcome.draft_seconds);
+  } else {
+    sweep_.AddSweep(drafted_, 1, draft_work_);
+    prices_.costs().Observe(draft_work_, outcome.draft_seconds + outcome.sweep_seconds);
+  }
   report_.step_time_error = prices_.costs().error();
   report_.calibration_error = acceptance_.calibration_error();
   const double seconds = outcome.draft_seconds + outcome.sweep_seconds;

@@ -90,6 +90,8 @@ class DraftController {
 
   struct Outcome {
     double draft_seconds = 0;  // of all micro-steps
+    // Whether that tells what they took: otherwise their sum with sweep_seconds does.
+    bool draft_timed = true;
     double sweep_seconds = 0;  // of the sweep, its heads and verification
     double probe_seconds = 0;  // in neither of the others
     int emitted_tokens = 0;    // by the decoding rows

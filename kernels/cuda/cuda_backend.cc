@@ -10,9 +10,12 @@
 
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/backend_on_device.h"
+#include "kernels/cuda/choice_kernels.h"
+#include "kernels/cuda/cuda_chooser.h"
 #include "kernels/cuda/cuda_error.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/products.h"
+#include "kernels/cuda/read_buffer.h"
 #include "kernels/cuda/row_kernels.h"
 #include "kernels/cuda/weights.h"
 
@@ -20,10 +23,12 @@ namespace strata::kernels {
 namespace {
 
 using cuda::Check;
+using cuda::CudaChooser;
 using cuda::CudaEmbedding;
 using cuda::CudaMatrix;
 using cuda::Device;
 using cuda::Output;
+using cuda::ReadBuffer;
 using cuda::Scratch;
 
 // With fewer blocks for each processor, partitions of long sequences run side by side.
@@ -88,14 +93,19 @@ void Batch::Begin(const RowBatch& batch) {
   const size_t positions = append(batch.positions);
   const size_t sequences = append(batch.sequences);
   const size_t tables = append(batch.block_tables);
+  const size_t slots = append(batch.draft_slots);
   sequences_.assign(batch.sequences.begin(), batch.sequences.end());
   tile_rows_ = 0;
   max_position_ = 0;
   for (const int32_t position : batch.positions) max_position_ = std::max(max_position_, position);
   if (host_.empty()) return;
-  const auto* device =
-      static_cast<const int32_t*>(memory_.Get(device_, host_.size() * sizeof(int32_t)));
-  device_->Upload(const_cast<int32_t*>(device), std::as_bytes(std::span(host_)));
+  auto* const device = static_cast<int32_t*>(memory_.Get(device_, host_.size() * sizeof(int32_t)));
+  device_->Upload(device, std::as_bytes(std::span(host_)));
+  if (!batch.draft_slots.empty()) {
+    cuda::TakeDrafts(device_->stream(), device + slots,
+                     static_cast<const CudaChooser*>(batch.chooser)->drafts(),
+                     static_cast<int64_t>(batch.draft_slots.size()), device + tokens);
+  }
   on_device_ = {device + tokens, device + positions, device + sequences, device + tables,
                 batch.max_blocks_per_sequence};
 }
@@ -120,29 +130,6 @@ std::span<const cuda::RowTile> Batch::Tiles(int max_rows) {
   device_tiles_ = static_cast<const cuda::RowTile*>(device);
   return tiles_;
 }
-
-// Pinned host memory that results are read back into.
-class ReadBuffer {
- public:
-  ReadBuffer() = default;
-  ~ReadBuffer() { cudaFreeHost(data_); }
-  ReadBuffer(const ReadBuffer&) = delete;
-  ReadBuffer& operator=(const ReadBuffer&) = delete;
-
-  void* Get(size_t size_bytes) {
-    if (size_bytes_ < size_bytes) {
-      cudaFreeHost(std::exchange(data_, nullptr));
-      size_bytes_ = 0;
-      Check(cudaMallocHost(&data_, size_bytes), "allocating pinned host memory");
-      size_bytes_ = size_bytes;
-    }
-    return data_;
-  }
-
- private:
-  void* data_ = nullptr;
-  size_t size_bytes_ = 0;
-};
 
 class CudaBackend : public Backend {
  public:
@@ -185,6 +172,9 @@ class CudaBackend : public Backend {
   }
   std::unique_ptr<KvCache> CreateKvCache(const KvCacheShape& shape) override {
     return std::make_unique<CudaKvCache>(device_, shape, kv_dtype());
+  }
+  std::unique_ptr<Chooser> CreateChooser(const ChooserLimits& limits) override {
+    return std::make_unique<CudaChooser>(device_, limits);
   }
 
   void BeginBatch(const RowBatch& batch) override {

@@ -17,6 +17,10 @@ namespace {
 constexpr int kOldestMajor = 8;  // bf16 in tensor cores
 constexpr int kStagingBuffers = 4;
 constexpr size_t kStagingBytes = size_t{4} << 20;
+// What a round sends, and more of it than one round has, so that nothing waits for a buffer that
+// is on its way.
+constexpr int kMessageBuffers = 1024;
+constexpr size_t kMessageBytes = size_t{64} << 10;
 
 std::string Version(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
@@ -88,13 +92,15 @@ Device::Device(int index) : index_(index) {
   }
   Select();
   Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
-  staging_ = std::make_unique<HostStaging>(stream_, kStagingBuffers,
-                                           [this](cudaEvent_t event) { WaitFor(event); });
+  const auto wait = [this](cudaEvent_t event) { WaitFor(event); };
+  staging_ = std::make_unique<HostStaging>(stream_, kStagingBuffers, wait);
+  messages_ = std::make_unique<HostStaging>(stream_, kMessageBuffers, wait);
 }
 
 Device::~Device() {
   cudaSetDevice(index_);
   staging_.reset();
+  messages_.reset();
   cudaStreamSynchronize(stream_);
   cudaStreamDestroy(stream_);
 }
@@ -124,10 +130,11 @@ Buffer Device::AllocateZeroed(const std::shared_ptr<Device>& device, size_t size
 }
 
 void Device::Upload(void* device, std::span<const std::byte> host) {
+  HostStaging& staging = host.size() <= kMessageBytes ? *messages_ : *staging_;
   for (size_t at = 0; at < host.size(); at += kStagingBytes) {
     const size_t size = std::min(kStagingBytes, host.size() - at);
-    std::memcpy(staging_->Begin(size), host.data() + at, size);
-    staging_->Send(static_cast<std::byte*>(device) + at, size);
+    std::memcpy(staging.Begin(size), host.data() + at, size);
+    staging.Send(static_cast<std::byte*>(device) + at, size);
   }
 }
 

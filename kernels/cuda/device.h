@@ -65,7 +65,8 @@ class Device {
   int num_processors_ = 0;
   cudaStream_t stream_ = nullptr;
   Watch watch_;
-  std::unique_ptr<HostStaging> staging_;
+  std::unique_ptr<HostStaging> staging_;   // of large uploads
+  std::unique_ptr<HostStaging> messages_;  // of small ones
 };
 
 // Device memory that grows when more is asked for; what it held is then lost.

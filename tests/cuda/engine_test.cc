@@ -145,6 +145,11 @@ TEST_P(DeterministicCuda, AnswersDoNotDependOnSpeculationBatchChunksAndSchedule)
   requests[1].sampling.seed = 5;
   requests[3].sampling.temperature = 1.2f;
   requests[3].sampling.seed = 6;
+  requests[3].sampling.top_p = 0.9f;
+  requests[3].sampling.repetition_penalty = 1.2f;
+  // What nobody sees the logits of is chosen without the host.
+  requests[2].output.logprobs.reset();
+  requests[3].output.logprobs.reset();
   std::vector<CollectedSample> expected;
   {
     const auto alone = OpenCuda(GetParam(), Schedule::kForward);
@@ -153,6 +158,7 @@ TEST_P(DeterministicCuda, AnswersDoNotDependOnSpeculationBatchChunksAndSchedule)
   Speculate(requests[0], 2, 3);
   Speculate(requests[1], 4, 2);
   Speculate(requests[2], 1, 5);
+  Speculate(requests[3], 3, 3);
   for (const Schedule schedule : {Schedule::kReverse, Schedule::kRandom}) {
     const auto crowded = OpenCuda(GetParam(), schedule, true, /*max_prefill_chunk=*/7);
     GenerateRequest company = Request(RandomPrompt(5, 8), 60);
@@ -183,6 +189,25 @@ TEST_P(DeterministicCuda, AnswersDoNotDependOnSpeculationBatchChunksAndSchedule)
 
 INSTANTIATE_TEST_SUITE_P(All, DeterministicCuda, testing::ValuesIn(kernels::kAllWeightFormats),
                          [](const auto& info) { return kernels::NameOf(info.param); });
+
+// However much is drafted: the GPU is told of a round as a whole.
+TEST(CudaEngine, WaitsOncePerRound) {
+  const auto engine = OpenCuda(WeightFormat::kBF16, Schedule::kForward);
+  for (const float temperature : {0.0f, 1.0f}) {
+    GenerateRequest request = Request(RandomPrompt(9, 2), 20);
+    request.sampling.temperature = temperature;
+    request.output.logprobs.reset();
+    Speculate(request, 2, 4);
+    Generate(*engine, request);  // buffers have grown
+    engine->WaitUntilIdle(Instant::max());
+    const int64_t before = cuda_emulator::CurrentCounters().synchronizations;
+    const CollectedSample sample = Generate(*engine, request);
+    engine->WaitUntilIdle(Instant::max());
+    const int64_t waits = cuda_emulator::CurrentCounters().synchronizations - before;
+    EXPECT_EQ(waits, sample.finished->speculation.rounds);
+    EXPECT_GT(sample.finished->speculation.drafted_tokens, 0);
+  }
+}
 
 TEST(CudaEngine, SaysWhatDoesNotFit) {
   cuda_emulator::Configure({.memory_bytes = size_t{300} << 10});

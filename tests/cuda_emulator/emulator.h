@@ -42,7 +42,7 @@ inline bool IsFailing(std::string_view function) { return CurrentSettings().fail
 
 struct Counters {
   int64_t launches = 0;          // kernels run
-  int64_t synchronizations = 0;  // of a stream, an event or a device, and copies that wait
+  int64_t synchronizations = 0;  // waits for a stream, or an event to come; copies that wait
   int64_t live_allocations = 0;  // device and pinned host memory, streams, events, graphs
 };
 Counters CurrentCounters();

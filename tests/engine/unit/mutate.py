@@ -8,7 +8,7 @@
 import pathlib
 import sys
 
-# Name: (file in engine/, the text, what stands in its place, why it is wrong).
+# Name: (file in engine/ or kernels/cuda/, the text, what stands in its place, why it is wrong).
 MUTANTS = {
     "raw_q": (
         "round.cc",
@@ -147,6 +147,94 @@ MUTANTS = {
         "} else if (row_ == 0) {",
         "} else {",
         "where a row gives no token the target's own follows"),
+    # ---- The same on a GPU
+    "cuda_penalties_without_drafts": (
+        "choice_kernels.cu",
+        "generated += drafts[j].token == id ? 1 : 0;",
+        "generated += drafts[j].token == id ? 0 : 0;",
+        "the penalties do not count the drafts before"),
+    "cuda_repeated_penalties": (
+        "choice_kernels.cu",
+        "if (is_first && (place",
+        "if ((is_first || !is_first) && (place",
+        "a draft that occurs twice is penalised twice"),
+    "cuda_same_noise": (
+        "choice_kernels.cu",
+        "NoiseKey(s.seed, s.sample_index, s.position + c.num_before)",
+        "NoiseKey(s.seed, s.sample_index, s.position)",
+        "a round's positions share their noise"),
+    "cuda_careless_bound": (
+        "choice_kernels.cu",
+        "constexpr double kSlack = 1.0 + 1e-4;",
+        "constexpr double kSlack = 0.25;",
+        "passes over tokens whose noise could make them the largest"),
+    "cuda_residual_is_p": (
+        "choice_kernels.cu",
+        "target.values[i] * p_scale - proposal.values[i] * q_scale;",
+        "target.values[i] * p_scale - 0 * proposal.values[i] * q_scale;",
+        "a rejected draft is replaced from p, not from what q lacks of it"),
+    "cuda_unbounded_reach": (
+        "choice_kernels.cu",
+        "verdict_.reach = min(1.0, verdict_.reach * ratio);",
+        "verdict_.reach = min(1e9, verdict_.reach * ratio);",
+        "a draft that the target likes better makes up for those after it"),
+    "cuda_certain_rows": (
+        "choice_kernels.cu",
+        "proposal, 1 - verdict_.reach, u);",
+        "proposal, 0, u);",
+        "every row gives a token, so that drafts before it are always accepted"),
+    "cuda_biased_end": (
+        "choice_kernels.cu",
+        "Sample(target, u / verdict_.reach)",
+        "Sample(target, u)",
+        "the token after the block depends on the verdict"),
+    "cuda_forgotten_verdict": (
+        "choice_kernels.cu",
+        "first.num_before == 0 ? Verdict() : round.verdicts[first.sequence]",
+        "first.num_before >= 0 ? Verdict() : round.verdicts[first.sequence]",
+        "rows of a sequence in a second call begin a block of their own"),
+    "cuda_unstopped_drafts": (
+        "choice_kernels.cu",
+        "return stopped < num_drafts ? stopped + 1 : num_drafts;",
+        "return stopped < 0 ? stopped + 1 : num_drafts;",
+        "drafts behind a stop count"),
+    "cuda_reused_uniforms": (
+        "choice_kernels.cu",
+        "sequence_.uniforms.begin + num_drafts_ + verdict_.num_uniforms++",
+        "sequence_.uniforms.begin + verdict_.num_uniforms++",
+        "verification draws with the drafts' numbers"),
+    "cuda_row_not_yet_copied": (
+        "choice_kernels.cu",
+        """c.changed[i] = c.raw.values[i];
+  __syncthreads();
+""",
+        "c.changed[i] = c.raw.values[i];\n",
+        "a bias may be added before the logit is copied"),
+    "cuda_weights_not_yet_cleared": (
+        "choice_kernels.cu",
+        "weights[i] = 0;\n    __syncthreads();\n",
+        "weights[i] = 0;\n",
+        "a weight may be cleared after it is written"),
+    "cuda_largest_still_read": (
+        "choice_kernels.cu",
+        "  __syncthreads();  // all know the row's largest\n",
+        "",
+        "the largest logit may be overwritten by its weight before all have read it"),
+    "cuda_sums_still_read": (
+        "block_sums.h",
+        "  __syncthreads();  // before they are written again\n",
+        "",
+        "the next sum may overwrite what others still add up"),
+    "cuda_last_of_equals": (
+        "block_sums.h",
+        "b.index < a.index",
+        "b.index > a.index",
+        "of equal logits the last is chosen"),
+    "cuda_tie_too_many": (
+        "token_row.h",
+        "FindIndex(row.tokens.width, ties, num_kept - 1)",
+        "FindIndex(row.tokens.width, ties, num_kept)",
+        "one token too many of those with the least logit is left"),
 }
 
 
