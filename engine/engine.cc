@@ -18,6 +18,7 @@
 #include "engine/model/tp_group.h"
 #include "engine/policy/cost_profiler.h"
 #include "engine/policy/experience_file.h"
+#include "engine/queue_wait.h"
 #include "engine/request_validation.h"
 #include "engine/speculation_policy.h"
 #include "engine/status_macros.h"
@@ -51,6 +52,10 @@ absl::Status ValidateOptions(const EngineOptions& options, const ModelConfig& co
   }
   if (options.max_queue < 0) {
     return invalid(fmt::format("max_queue: {} is negative", options.max_queue));
+  }
+  if (options.max_queue_time.count() < 0) {
+    return invalid(
+        fmt::format("max_queue_time: {} ms are negative", options.max_queue_time.count()));
   }
   if (options.max_tokens_per_minute < 0) {
     return invalid(
@@ -185,6 +190,8 @@ class Engine::Impl {
   absl::StatusOr<std::unique_ptr<Model>> LoadModel(const ModelLimits& limits);
   absl::StatusOr<std::vector<TokenId>> EncodePrompt(const GenerateRequest& request) const;
   int MaxUnfinished() const { return options_.max_sequences + options_.max_queue; }
+  // REQUIRES: mu_ is held.
+  absl::Status CheckQueue(int num_samples) const;
   void RunStepThread();
   // Waits until there is something to do; nullopt: stop.
   std::optional<Inbox> WaitForWork();
@@ -226,6 +233,8 @@ class Engine::Impl {
   absl::Status failure_;
   RequestId next_id_ = 1;
   int num_unfinished_ = 0;  // samples submitted and not ended
+  int num_queued_ = 0;      // of those, waiting after the last step
+  QueueWait queue_wait_;
   EngineLoad load_;
   EngineCounters counters_;
   int64_t steps_begun_ = 0;
@@ -363,10 +372,7 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(GenerateRequest request,
   }
   std::lock_guard lock(mu_);
   RETURN_IF_ERROR(admitting_);
-  if (num_unfinished_ + num_samples > MaxUnfinished()) {
-    return absl::ResourceExhaustedError(
-        fmt::format("the queue is full: {} requests are running or waiting", num_unfinished_));
-  }
+  RETURN_IF_ERROR(CheckQueue(num_samples));
   ASSIGN_OR_RETURN(state->ticket,
                    admission_.Admit(state->params.tenant, num_samples,
                                     static_cast<int>(state->prompt.size()), state->submitted));
@@ -375,6 +381,23 @@ absl::StatusOr<RequestId> Engine::Impl::Submit(GenerateRequest request,
   inbox_.submitted.push_back(state);
   work_.notify_one();
   return state->id;
+}
+
+absl::Status Engine::Impl::CheckQueue(int num_samples) const {
+  if (num_unfinished_ + num_samples > MaxUnfinished()) {
+    return absl::ResourceExhaustedError(
+        fmt::format("the queue is full: {} requests are running or waiting", num_unfinished_));
+  }
+  if (options_.max_queue_time.count() == 0) return absl::OkStatus();
+  // Without a queue, what was submitted since the last step starts with the next one.
+  const int ahead = num_queued_ > 0 ? num_unfinished_ - load_.running_requests
+                                    : num_unfinished_ - options_.max_sequences;
+  const std::optional<Duration> wait = queue_wait_.For(ahead + num_samples);
+  if (!wait || *wait <= options_.max_queue_time) return absl::OkStatus();
+  const double seconds = std::chrono::duration<double>(*wait).count();
+  return absl::ResourceExhaustedError(
+      fmt::format("the queue is too long: about {:.1f} s to wait, where {:.1f} s are allowed",
+                  seconds, std::chrono::duration<double>(options_.max_queue_time).count()));
 }
 
 void Engine::Impl::Cancel(RequestId id) {
@@ -463,10 +486,13 @@ void Engine::Impl::Publish() {
   load_ = load;
   counters_ = loop_->counters();
   steps_ended_ = steps_begun_;
-  num_unfinished_ = loop_->num_unfinished();
+  int num_unfinished = loop_->num_unfinished();
+  num_queued_ = num_unfinished - load.running_requests;
   for (const auto& request : inbox_.submitted) {
-    num_unfinished_ += request->params.sampling.num_samples;
+    num_unfinished += request->params.sampling.num_samples;
   }
+  queue_wait_.Note(clock_->Now(), num_unfinished_ - num_unfinished, num_queued_);
+  num_unfinished_ = num_unfinished;
   idle_.notify_all();
 }
 

@@ -31,7 +31,9 @@ struct EngineOptions {
   int64_t kv_cache_bytes = int64_t{2} << 30;  // the pool's size; at least one full context must fit
   int max_batch_tokens = 512;                 // rows of one full sweep
   int max_sequences = 64;                     // running at once; a sample counts as one
-  int max_queue = 256;                // waiting beside those that run; one more: RESOURCE_EXHAUSTED
+  int max_queue = 256;  // waiting beside those that run; one more: RESOURCE_EXHAUSTED
+  // What would wait longer by expectation: RESOURCE_EXHAUSTED. Zero: no limit.
+  std::chrono::milliseconds max_queue_time{0};
   int64_t max_tokens_per_minute = 0;  // of prompts and answers, on average; 0: no limit
   int max_prefill_chunk = 0;          // rows of prompts in one round, together; 0: max_batch_tokens
   bool prefix_cache = true;  // KV of what was computed is kept for requests that begin alike

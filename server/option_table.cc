@@ -59,6 +59,11 @@ absl::Status SetRankTimeout(const std::string& text, Options* options) {
   return absl::OkStatus();
 }
 
+absl::Status SetMaxQueueTime(const std::string& text, Options* options) {
+  ASSIGN_OR_RETURN(options->engine.max_queue_time, ParseDuration(text));
+  return absl::OkStatus();
+}
+
 absl::Status SetDryRun(const std::string& text, Options* options) {
   options->dry_run = text.empty() ? kThisMachine : text;
   return options->dry_run == kThisMachine ? absl::OkStatus() : FindHardware(text).status();
@@ -283,6 +288,8 @@ std::vector<OptionSpec> MakeTable() {
        Integer([](Options* o) -> int& { return o->engine.max_sequences; }, 1, kMany)},
       {"max-queue", "N", "Requests waiting; more are refused [256]",
        Integer([](Options* o) -> int& { return o->engine.max_queue; }, 0, kMany)},
+      {"max-queue-time", "TIME", "Requests that would wait longer are refused; 0s: none [0s]",
+       SetMaxQueueTime},
       {"max-context", "N", "Positions per sequence; 0: the checkpoint's maximum [0]",
        Integer([](Options* o) -> int& { return o->engine.max_context; }, 0, int64_t{1} << 30)},
       {"max-calls", "N", "Inference calls in flight; more are refused [1024]",

@@ -88,6 +88,8 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
                                "7",
                                "--max-queue",
                                "8",
+                               "--max-queue-time",
+                               "800ms",
                                "--max-context",
                                "9",
                                "--max-calls",
@@ -157,6 +159,7 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
   EXPECT_EQ(options.engine.max_batch_tokens, 6);
   EXPECT_EQ(options.engine.max_sequences, 7);
   EXPECT_EQ(options.engine.max_queue, 8);
+  EXPECT_EQ(options.engine.max_queue_time, std::chrono::milliseconds(800));
   EXPECT_EQ(options.engine.max_context, 9);
   EXPECT_EQ(options.max_calls, 10);
   EXPECT_EQ(options.connection.max_message_bytes, 11 << 10);

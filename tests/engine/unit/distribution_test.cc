@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -19,7 +18,7 @@
 #include "engine/engine.h"
 #include "tests/engine/unit/chi_square.h"
 #include "tests/engine/unit/manual_clock.h"
-#include "tests/fakes/faulty_rank.h"
+#include "tests/engine/unit/timed_engine.h"
 #include "tests/support/collecting_sink.h"
 #include "tests/support/test_models.h"
 #include "tests/support/token_counts_file.h"
@@ -211,22 +210,6 @@ class ExpectedTexts {
   Texts texts_;
 };
 
-// An engine to whose clock a layer takes a millisecond and nothing else any time, so that whether
-// `auto` drafts does not depend on the machine.
-std::unique_ptr<Engine> OpenTimedByLayers(const EngineOptions& options, ManualClock* clock) {
-  auto checkpoint = Checkpoint::Open(TinyModel());
-  auto tokenizer = Tokenizer::Open(TinyModel(), (*checkpoint)->config().vocab_size);
-  auto backend = std::make_unique<FaultyBackend>(
-      kernels::CreateCpuBackend({kDevice.weights, kDevice.num_threads, kDevice.isa}),
-      [clock](const std::string& operation) {
-        if (operation == "PagedAttention") clock->Advance(std::chrono::milliseconds(1));
-      });
-  auto engine = Engine::Create(*std::move(checkpoint), *std::move(tokenizer), std::move(backend),
-                               options, nullptr, clock);
-  EXPECT_TRUE(engine.ok()) << engine.status();
-  return *std::move(engine);
-}
-
 class Distributions : public testing::TestWithParam<Setting> {
  protected:
   // Runs the setting's requests, all submitted at once, and counts their texts.
@@ -253,6 +236,7 @@ void Distributions::Generate() {
   } else if (setting.draft_tokens == Setting::DraftTokens::kLearnt) {
     options.draft_vocabulary_size = kLearntTokens;
   }
+  // So that whether `auto` drafts does not depend on the machine.
   ManualClock clock;
   const auto engine = setting.automatic ? OpenTimedByLayers(options, &clock)
                                         : OpenEngine(TinyModel(), kDevice, options);

@@ -24,6 +24,7 @@
 #include "tests/engine/checkpoint/tokenizer_writer.h"
 #include "tests/engine/unit/hooked_sink.h"
 #include "tests/engine/unit/manual_clock.h"
+#include "tests/engine/unit/timed_engine.h"
 #include "tests/support/collecting_sink.h"
 #include "tests/support/test_models.h"
 
@@ -311,6 +312,31 @@ TEST(Engine, AFullQueueRefusesAtOnceAndRecovers) {
   EXPECT_TRUE(Submit(*engine, Request(8, 4))->Wait().ok());
 }
 
+TEST(Engine, AQueueThatTakesTooLongRefusesAtOnceAndRecovers) {
+  EngineOptions options = TestEngineOptions();
+  options.max_sequences = 1;
+  options.max_queue_time = std::chrono::seconds(3);
+  ManualClock clock;
+  const auto engine = OpenTimedByLayers(options, &clock);
+  // Nobody knows yet how long these take.
+  Gate gate;
+  const auto first = Submit(*engine, Request(8, 400));
+  const auto second = std::make_shared<HookedSink>(gate.Hook());
+  ASSERT_TRUE(engine->Submit(Request(8, 400), second).ok());
+  const auto third = Submit(*engine, Request(8, 400));
+  gate.WaitForArrival();  // the first took 2.4 seconds
+  const auto sink = std::make_shared<CollectingSink>();
+  const absl::Status refused = engine->Submit(Request(8, 4), sink).status();
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_NE(refused.message().find("where 3.0 s are allowed"), std::string::npos) << refused;
+  gate.Release();
+  EXPECT_TRUE(first->Wait().ok());
+  EXPECT_TRUE(second->collected.Wait().ok());
+  EXPECT_TRUE(third->Wait().ok());
+  ExpectNothingLeft(*engine);
+  EXPECT_TRUE(Submit(*engine, Request(8, 4))->Wait().ok());
+}
+
 TEST(Engine, BadRequestsAreRefusedAndTheirSinksHearNothing) {
   const auto engine = Open();
   GenerateRequest top_p = Request(8, 4), unknown = Request(8, 4), empty = Request(8, 4);
@@ -401,6 +427,7 @@ TEST(Engine, OptionsThatCannotWorkAreRefusedByName) {
       {"max_sequences: ", [](EngineOptions& o) { o.max_sequences = 0; }},
       {"max_batch_tokens: ", [](EngineOptions& o) { o.max_batch_tokens = o.max_sequences - 1; }},
       {"max_queue: ", [](EngineOptions& o) { o.max_queue = -1; }},
+      {"max_queue_time: ", [](EngineOptions& o) { o.max_queue_time = -std::chrono::seconds(1); }},
       {"max_prefill_chunk: ", [](EngineOptions& o) { o.max_prefill_chunk = -1; }},
       {"max_context: ", [](EngineOptions& o) { o.max_context = 513; }},
       {"exit layer: ", [](EngineOptions& o) { o.default_exit_layer = 6; }},
