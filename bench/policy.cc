@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <numeric>
 #include <random>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -30,6 +32,11 @@ constexpr std::array<const char*, 4> kProse = {
     "Light travels faster than sound, which is the reason why "};
 constexpr int kRandomTokens = 24;
 constexpr float kTemperature = 0.8f;
+// Off and auto are to be told apart by a hundredth or two, and short runs are noisy: in each
+// repetition both run for so long, but not more often than that.
+constexpr double kComparedSeconds = 0.6;
+constexpr int kMostRunsOfCompared = 6;
+constexpr int kResamplings = 500;
 
 GenerateRequest MakeRequest(const Session& session, const std::string& work, bool sampled,
                             int variant) {
@@ -109,12 +116,40 @@ double BestRate(std::span<const Setting> fixed) {
   return sum / 2;
 }
 
+std::vector<double> RatesOf(const Setting& setting) {
+  std::vector<double> rates;
+  for (const Measurement& run : setting.runs) rates.push_back(run.tokens_per_second());
+  return rates;
+}
+
+double ResampledMedian(const std::vector<double>& values, std::mt19937& random) {
+  std::vector<double> drawn(values.size());
+  std::uniform_int_distribution<size_t> any(0, values.size() - 1);
+  for (double& value : drawn) value = values[any(random)];
+  const auto middle = drawn.begin() + static_cast<std::ptrdiff_t>(drawn.size() / 2);
+  std::ranges::nth_element(drawn, middle);
+  return *middle;
+}
+
+// Where the ratio of the medians lies but for 5%, by resampling (the bootstrap: Efron, 1979).
+std::pair<double, double> RatioInterval(const Setting& setting, const Setting& beside) {
+  const std::vector<double> rates = RatesOf(setting), beside_rates = RatesOf(beside);
+  std::mt19937 random(1);
+  std::vector<double> ratios(kResamplings);
+  for (double& ratio : ratios) {
+    ratio = ResampledMedian(rates, random) / ResampledMedian(beside_rates, random);
+  }
+  std::ranges::sort(ratios);
+  return {ratios[kResamplings / 40], ratios[kResamplings - 1 - kResamplings / 40]};
+}
+
 Row MakeRow(std::string name, const std::vector<Setting>& settings) {
   const Setting& off = settings.front();
   const Setting& automatic = settings.back();
   Row row = {.name = std::move(name), .value = automatic.rate(), .unit = "tokens/s"};
   AutoComparison comparison;
   comparison.off = off.rate();
+  std::tie(comparison.least_of_off, comparison.most_of_off) = RatioInterval(automatic, off);
   const std::span<const Setting> fixed = std::span(settings).subspan(1, settings.size() - 2);
   comparison.best_fixed = BestRate(fixed);
   double best = 0;
@@ -145,10 +180,17 @@ absl::Status MeasurePolicy(const Session& session) {
         std::vector<Setting> settings = MakeSettings(session);
         // What is measured is what it does once it knows the traffic.
         RETURN_IF_ERROR(Run(session, requests, settings.back()));
+        const int runs_of_compared = std::clamp(
+            static_cast<int>(kComparedSeconds / settings.back().runs.front().decode_seconds), 1,
+            kMostRunsOfCompared);
         settings.back().runs.clear();
         // In another order each time, so that none always follows a slow one.
         std::vector<size_t> order(settings.size());
         std::iota(order.begin(), order.end(), size_t{0});
+        for (int i = 1; i < runs_of_compared; ++i) {
+          order.push_back(0);
+          order.push_back(settings.size() - 1);
+        }
         std::mt19937 random(1);
         for (int i = 0; i < session.options.repeat; ++i) {
           std::shuffle(order.begin(), order.end(), random);

@@ -36,7 +36,8 @@ std::string ToTable(const Report& report) {
     }
     if (row.comparison) {
       const AutoComparison& beside = *row.comparison;
-      table += fmt::format("  {:.3f} of off, ", row.value / beside.off);
+      table += fmt::format("  {:.3f} of off ({:.3f} to {:.3f}), ", row.value / beside.off,
+                           beside.least_of_off, beside.most_of_off);
       if (beside.best_fixed > 0) {
         table += fmt::format("{:.3f} of {}; ", row.value / beside.best_fixed, beside.best_name);
       }
@@ -76,6 +77,8 @@ std::string ToJson(const Report& report) {
     }
     if (row.comparison) {
       result["off"] = row.comparison->off;
+      result["least_of_off"] = row.comparison->least_of_off;
+      result["most_of_off"] = row.comparison->most_of_off;
       result["best_fixed"] = row.comparison->best_fixed;
       result["best_name"] = row.comparison->best_name;
       result["acceptance_rate"] = row.comparison->acceptance_rate;

@@ -29,7 +29,8 @@ struct Speculative {
 // Automatic speculation, whose speed is the row's value, beside others in the same run. Tokens/s.
 struct AutoComparison {
   double off = 0;
-  double best_fixed = 0;  // of the grid; 0: there was none
+  double least_of_off = 0, most_of_off = 0;  // where the rate over off's lies but for 5%
+  double best_fixed = 0;                     // of the grid; 0: there was none
   std::string best_name;
   double acceptance_rate = 0;   // of the automatic run's drafts
   double drafts_per_round = 0;  // and sequence
@@ -57,8 +58,8 @@ std::string ToTable(const Report& report);
 // {"model", "backend", "limits": {"read_gb_s", "bf16_gflop_s", "int8_gop_s"},
 //  "results": [{"name", "value", "unit", "limit", "fraction", ...}]}; prefill and decode rows also
 // have "bound", "read_gb_s", "dot_gop_s", speculative ones "acceptance_rate", "tokens_per_round",
-// "draft_cost", "speedup", "predicted_speedup"; policy rows "off", "best_fixed", "best_name",
-// "acceptance_rate", "drafts_per_round".
+// "draft_cost", "speedup", "predicted_speedup"; policy rows "off", "least_of_off",
+// "most_of_off", "best_fixed", "best_name", "acceptance_rate", "drafts_per_round".
 std::string ToJson(const Report& report);
 
 }  // namespace strata::bench
