@@ -20,8 +20,8 @@ double MeasureReadBandwidth(int threads, size_t bytes);
 // are such, and of f32 multiply-add, which widened bf16 products use instead.
 double MeasureBf16Peak(int threads);
 
-// GOP/s of int8 products summed in int32: AVX-512 VNNI, else AVX2's
-// maddubs + madd; 0 if the CPU has neither.
+// GOP/s of int8 products summed in int32: AMX or AVX-512 VNNI, else AVX2's
+// maddubs + madd; 0 if the CPU has none of them.
 double MeasureInt8Peak(int threads);
 
 }  // namespace strata::kernels

@@ -31,6 +31,10 @@ struct Panel {
 };
 constexpr int64_t kCols = Panel::kCols;
 
+// Tiles 0 to 3 are the sums of a panel's columns, 4 holds operands, 5 to 7 weights.
+constexpr int kSumTiles = 4;
+constexpr int kOperandTiles = 1;
+
 constexpr int64_t kStep = 32;                      // elements of K of one product
 constexpr int64_t kStepBytes = kStep * kCols * 2;  // of a panel
 constexpr int64_t kChunk = 256;                    // of K: a panel's fill 32 KiB of L1
@@ -176,7 +180,7 @@ struct Product {
 
   // All rows, if they fit into a tile.
   void RunFewRows() const {
-    const TileScope tiles(t.rows);
+    const TileScope tiles(kSumTiles, kOperandTiles, t.rows);
     alignas(64) float sums[kTileRows * kCols];
     for (int64_t p = t.first_panel; p < t.end_panel; ++p) {
       const char* weights = Weights(p);
@@ -246,7 +250,7 @@ void Run(const MatMulTask& t) {
   const Product<Epilogue<Vec16, Panel>> product{t};
   if (t.rows == 0) return;  // a tile has rows
   if (t.rows <= kTileRows) return product.RunFewRows();
-  const TileScope tiles(kTileRows);
+  const TileScope tiles(kSumTiles, kOperandTiles, kTileRows);
   // Even ranges, so that each has more rows than a tile.
   const int64_t ranges = CeilDiv(t.rows, kMostRows);
   for (int64_t i = 0; i < ranges; ++i) {
@@ -272,7 +276,7 @@ constexpr KernelTable kTable = {
 };
 
 double Bf16Flops(int64_t iterations, float* sink) {
-  const TileScope tiles(kTileRows);
+  const TileScope tiles(kSumTiles, kOperandTiles, kTileRows);
   alignas(64) float sums[kTileRows * 16] = {*sink};
   FinishWrites();
   _tile_zero(0);

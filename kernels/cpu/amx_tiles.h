@@ -1,8 +1,8 @@
 // What the AMX translation units share: a thread's tile registers. Rules of
 // vector_math.h apply.
 //
-// All kernels use the eight tiles alike: 0 to 3 hold sums, a column tile of 16
-// each, 4 holds operands of up to 16 rows, and 5 to 7 weights.
+// All kernels keep sums, of up to 16 rows and 16 columns, in the first of the
+// eight tiles, then operands, then weights.
 
 #ifndef STRATA_KERNELS_CPU_AMX_TILES_H_
 #define STRATA_KERNELS_CPU_AMX_TILES_H_
@@ -22,13 +22,12 @@ constexpr int64_t kTileRowBytes = 64;
 // written there must be written before this, and is.
 STRATA_INLINE void FinishWrites() { asm volatile("" ::: "memory"); }
 
-// Configures this thread's tiles, for sums and operands of `rows` rows. Given
-// back in the end, since a thread with tiles in use is dearer to switch.
+// Configures this thread's tiles: `num_sums` of them, `num_operands` and the
+// rest weights, for products of `rows` rows and `depth` bytes of K. Given back
+// in the end, since a thread with tiles in use is dearer to switch.
 class TileScope {
  public:
-  explicit TileScope(int64_t rows) {
-    constexpr int kSums = 4;
-    constexpr int kOperands = 1;
+  TileScope(int num_sums, int num_operands, int64_t rows, int64_t depth = kTileRowBytes) {
     constexpr int kTiles = 8;
     struct {
       uint8_t palette = 1;
@@ -39,8 +38,10 @@ class TileScope {
     } config;
     static_assert(sizeof(config) == 64);
     for (int i = 0; i < kTiles; ++i) {
-      config.row_bytes[i] = kTileRowBytes;
-      config.rows[i] = static_cast<uint8_t>(i < kSums + kOperands ? rows : kTileRows);
+      const bool is_sum = i < num_sums;
+      const bool is_operand = !is_sum && i < num_sums + num_operands;
+      config.row_bytes[i] = static_cast<uint16_t>(is_operand ? depth : kTileRowBytes);
+      config.rows[i] = static_cast<uint8_t>(is_sum || is_operand ? rows : depth / 4);
     }
     const void* at = &config;
     asm volatile("" : "+r"(at)::"memory");  // gcc takes a few bytes of it for all that is read

@@ -21,6 +21,10 @@ namespace {
 constexpr int64_t kSerialMultiplyAdds = 64 * 1024;
 constexpr int64_t kSerialElements = 8 * 1024;
 
+// Room for quantised operands: enough for huge pages. A tile is rows on pages of their own, and
+// with small ones looking these up takes longer than the product.
+constexpr size_t kOperandBytes = size_t{4} << 20;
+
 // Attention: so many equal tasks for each thread keep all of them busy.
 constexpr int64_t kEvenTasksPerThread = 4;
 constexpr int kShortRangesPerThread = 32;
@@ -134,7 +138,7 @@ class CpuBackend : public Backend {
   ThreadPool pool_;
   CpuPackedWeights packed_weights_;
 
-  std::vector<char> quantized_;  // operand of the running product
+  Buffer quantized_;  // operand of the running product
 
   // The current batch.
   std::vector<int32_t> token_ids_;
@@ -184,13 +188,15 @@ void CpuBackend::RmsNorm(ConstTensorView x, const float* weight, float eps, Tens
 const void* CpuBackend::PrepareOperand(ConstTensorView a, const PackedMatrix& w) {
   if (kernels_.quantize_rows == nullptr) return a.data;
   const int64_t row_bytes = w.operand_row_bytes();
-  quantized_.resize(std::max<size_t>(quantized_.size(), a.rows * row_bytes));
+  const size_t size = a.rows * row_bytes;
+  if (size > quantized_.size_bytes()) quantized_ = AllocateHost(std::max(size, kOperandBytes));
+  char* out = static_cast<char*>(quantized_.data());
   const bool serial = a.rows * a.cols < kSerialElements;
   pool_.ParallelFor(a.rows, serial, [&](int64_t begin, int64_t end) {
-    kernels_.quantize_rows({a.as<float>() + begin * a.cols, end - begin, a.cols, w.k(),
-                            quantized_.data() + begin * row_bytes});
+    kernels_.quantize_rows(
+        {a.as<float>() + begin * a.cols, end - begin, a.cols, w.k(), out + begin * row_bytes});
   });
-  return quantized_.data();
+  return out;
 }
 
 void CpuBackend::RunMatMul(void (*kernel)(const MatMulTask&), ConstTensorView a, const Matrix& w,

@@ -82,7 +82,16 @@ const KernelTable* FindAvx512(WeightFormat weights) {
 
 const KernelTable* FindAmx(WeightFormat weights) {
   if (!HasAmx()) return nullptr;
-  return weights == WeightFormat::kBF16 ? AmxBf16Kernels() : FindAvx512(weights);
+  switch (weights) {
+    case WeightFormat::kF32:
+      return Avx512F32Kernels();
+    case WeightFormat::kBF16:
+      return AmxBf16Kernels();
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      return AmxInt8Kernels(weights);
+  }
+  return nullptr;
 }
 #endif
 
@@ -148,7 +157,7 @@ std::vector<const KernelTable*> AvailableKernels(WeightFormat weights) {
   } else if (const KernelTable* avx512 = FindAvx512(weights); avx512 != nullptr) {
     tables.push_back(avx512);
   }
-  if (HasAmx() && weights == WeightFormat::kBF16) tables.push_back(AmxBf16Kernels());
+  if (HasAmx() && weights != WeightFormat::kF32) tables.push_back(FindAmx(weights));
 #endif
   return tables;
 }
@@ -160,7 +169,7 @@ std::vector<const ProbeTable*> AvailableProbes() {
   if (HasAvx512()) probes.push_back(Avx512Probes());
   if (HasAvx512Bf16()) probes.push_back(Avx512Bf16Probes());
   if (HasAvx512Vnni()) probes.push_back(Avx512VnniProbes());
-  if (HasAmx()) probes.push_back(AmxBf16Probes());
+  if (HasAmx()) probes.insert(probes.end(), {AmxBf16Probes(), AmxInt8Probes()});
 #endif
   return probes;
 }

@@ -145,6 +145,8 @@ const ProbeTable* Avx512Bf16Probes();
 const ProbeTable* Avx512VnniProbes();
 const KernelTable* AmxBf16Kernels();
 const ProbeTable* AmxBf16Probes();
+const KernelTable* AmxInt8Kernels(WeightFormat weights);  // kInt8, kInt4: the bits of Avx512Vnni
+const ProbeTable* AmxInt8Probes();
 #endif
 
 }  // namespace strata::kernels

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "kernels/cpu/cpu_backend.h"
@@ -56,6 +57,16 @@ TEST(Dispatch, OptionWinsOverTheEnvironment) {
 TEST(Dispatch, DefaultIsTheBestTable) {
   for (const WeightFormat weights : kAllWeightFormats) {
     EXPECT_STREQ(ChooseKernels(weights, "").name, AvailableKernels(weights).back()->name);
+  }
+}
+
+// f32 has no tiles: the set is AVX-512's there.
+TEST(Dispatch, AmxIsForAllWeights) {
+  const std::vector<std::string> isas = AvailableCpuIsas();
+  if (std::find(isas.begin(), isas.end(), "amx") == isas.end()) GTEST_SKIP() << "no AMX here";
+  for (const WeightFormat weights : kAllWeightFormats) {
+    const bool tiles = weights != WeightFormat::kF32;
+    EXPECT_STREQ(ChooseKernels(weights, "amx").name, tiles ? "amx" : "avx512");
   }
 }
 
