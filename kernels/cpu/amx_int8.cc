@@ -50,7 +50,6 @@ struct Unpacked {
 
 struct Int8Products : Int8Format {
   using Format = Int8Format;
-  static constexpr WeightFormat kWeights = WeightFormat::kInt8;
 
   // weights: of a panel's groups
   static void Unpack(const char* /*head*/, const char* weights, int64_t tile, int64_t groups,
@@ -73,7 +72,6 @@ struct Int8Products : Int8Format {
 
 struct Int4Products : Int4Format {
   using Format = Int4Format;
-  static constexpr WeightFormat kWeights = WeightFormat::kInt4;
 
   static STRATA_INLINE __m512i Codes(const char* codes) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)));
@@ -340,24 +338,29 @@ void Run(const MatMulTask& t) {
   }
 }
 
-template <class P>
+// The table that few rows are left to.
+const KernelTable& Int8FewRows() { return *Avx512VnniKernels(WeightFormat::kInt8); }
+const KernelTable& Int4FewRows() { return *Avx512VnniKernels(WeightFormat::kInt4); }
+const KernelTable& UnstagedInt4FewRows() { return *Avx512VnniUnstagedInt4Kernels(); }
+
+template <class P, const KernelTable& (*kFew)()>
 void MatMul(const MatMulTask& t) {
-  if (t.rows <= kFewRows) return Avx512VnniKernels(P::kWeights)->mat_mul(t);
+  if (t.rows <= kFewRows) return kFew().mat_mul(t);
   Run<P, StoreEpilogue>(t);
 }
-template <class P>
+template <class P, const KernelTable& (*kFew)()>
 void GatedMatMul(const MatMulTask& t) {
-  if (t.rows <= kFewRows) return Avx512VnniKernels(P::kWeights)->gated_mat_mul(t);
+  if (t.rows <= kFewRows) return kFew().gated_mat_mul(t);
   Run<P, GatedEpilogue>(t);
 }
 
-template <class P>
+template <class P, const KernelTable& (*kFew)()>
 const KernelTable* Table() {
   static const KernelTable table = [] {
-    KernelTable same = *Avx512VnniKernels(P::kWeights);
+    KernelTable same = kFew();
     same.name = "amx";
-    same.mat_mul = &MatMul<P>;
-    same.gated_mat_mul = &GatedMatMul<P>;
+    same.mat_mul = &MatMul<P, kFew>;
+    same.gated_mat_mul = &GatedMatMul<P, kFew>;
     return same;
   }();
   return &table;
@@ -388,8 +391,10 @@ constexpr ProbeTable kProbes = {nullptr, nullptr, &Int8Ops};
 
 }  // namespace
 
-const KernelTable* AmxInt8Kernels(WeightFormat weights) {
-  return weights == WeightFormat::kInt8 ? Table<Int8Products>() : Table<Int4Products>();
+const KernelTable* AmxInt8Kernels(const KernelTable* few_rows) {
+  if (few_rows == &Int8FewRows()) return Table<Int8Products, Int8FewRows>();
+  return few_rows == &Int4FewRows() ? Table<Int4Products, Int4FewRows>()
+                                    : Table<Int4Products, UnstagedInt4FewRows>();
 }
 const ProbeTable* AmxInt8Probes() { return &kProbes; }
 

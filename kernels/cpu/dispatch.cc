@@ -89,7 +89,7 @@ const KernelTable* FindAmx(WeightFormat weights) {
       return AmxBf16Kernels();
     case WeightFormat::kInt8:
     case WeightFormat::kInt4:
-      return AmxInt8Kernels(weights);
+      return AmxInt8Kernels(FindAvx512(weights));
   }
   return nullptr;
 }

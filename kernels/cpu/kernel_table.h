@@ -145,7 +145,8 @@ const ProbeTable* Avx512Bf16Probes();
 const ProbeTable* Avx512VnniProbes();
 const KernelTable* AmxBf16Kernels();
 const ProbeTable* AmxBf16Probes();
-const KernelTable* AmxInt8Kernels(WeightFormat weights);  // kInt8, kInt4: the bits of Avx512Vnni
+// kInt8, kInt4: the bits of `few_rows`, a table of Avx512Vnni, which few rows are left to.
+const KernelTable* AmxInt8Kernels(const KernelTable* few_rows);
 const ProbeTable* AmxInt8Probes();
 #endif
 
