@@ -44,7 +44,7 @@ struct Load {
 absl::StatusOr<std::vector<Load>> MakeLoads(const Options& options) {
   std::vector<Load> loads;
   for (const double rate : options.rates) {
-    loads.push_back({fmt::format("{} calls/s", rate), options.load,
+    loads.push_back({fmt::format("{:.4g} calls/s", rate), options.load,
                      std::make_unique<PoissonArrivals>(rate, options.seed)});
   }
   for (const int concurrency : options.concurrencies) {
