@@ -1,8 +1,10 @@
 #include "bench/benchmarks.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "bench/machine.h"
 #include "bench/model_cost.h"
@@ -19,6 +21,7 @@
 #include "engine/model/tp_group.h"
 #include "engine/status_macros.h"
 #include "kernels/cpu/cpu_ranks.h"
+#include "kernels/cuda/cuda_ranks.h"
 
 namespace strata::bench {
 namespace {
@@ -36,6 +39,22 @@ struct OpenedEngine {
   double load_seconds = 0;
 };
 
+// One for each rank. Throws kernels::DeviceError.
+std::vector<kernels::RankDevice> MakeRanks(const Options& options,
+                                           std::chrono::milliseconds timeout) {
+  if (options.on_gpu) {
+    kernels::CudaBackendOptions cuda;
+    cuda.weights = options.weights;
+    cuda.deterministic = options.deterministic;
+    return kernels::CreateCudaRanks(cuda, options.tensor_parallel, timeout);
+  }
+  return kernels::CreateCpuRanks({.weights = options.weights,
+                                  .num_threads = options.num_threads,
+                                  .isa = "",
+                                  .pin_threads = options.pin_threads},
+                                 options.tensor_parallel, timeout);
+}
+
 // Sets options.weights to what the folder and options.dtype come to.
 absl::StatusOr<OpenedEngine> OpenEngine(Options& options, RoundTotals* rounds) {
   const Instant start = std::chrono::steady_clock::now();
@@ -46,11 +65,7 @@ absl::StatusOr<OpenedEngine> OpenEngine(Options& options, RoundTotals* rounds) {
   const Room room = RoomFor(options, checkpoint->config());
   try {
     EngineOptions engine_options;
-    auto ranks = kernels::CreateCpuRanks({.weights = options.weights,
-                                          .num_threads = options.num_threads,
-                                          .isa = "",
-                                          .pin_threads = options.pin_threads},
-                                         options.tensor_parallel, engine_options.rank_timeout);
+    auto ranks = MakeRanks(options, engine_options.rank_timeout);
     ASSIGN_OR_RETURN(const int64_t block_bytes, KvBlockBytesOfRanks(checkpoint->config(), ranks));
     result.kv_bytes_per_token = static_cast<double>(block_bytes) / kernels::kKvBlockTokens;
     engine_options.max_sequences = room.max_sequences;
@@ -139,7 +154,7 @@ absl::StatusOr<Report> RunBenchmarks(const Options& asked_options) {
                        opened.kv_bytes_per_token);
   report.model = engine.checkpoint().config().name;
   report.backend = engine.backend_description();
-  report.limits = MeasureLimits(options.num_threads);
+  if (!options.on_gpu) report.limits = MeasureLimits(options.num_threads);
 
   const Session session{options, engine, rounds, cost, report};
   const auto asked = [&](Group group) { return options.groups.contains(group); };
@@ -152,7 +167,8 @@ absl::StatusOr<Report> RunBenchmarks(const Options& asked_options) {
   if (asked(Group::kSpeculative)) RETURN_IF_ERROR(MeasureSpeculative(session));
   if (asked(Group::kPolicy)) RETURN_IF_ERROR(MeasurePolicy(session));
   if (!options.text.empty()) RETURN_IF_ERROR(MeasureQuality(session));
-  if (asked(Group::kMemory)) AddMemory(opened, cost, &report);
+  // A GPU's memory is not the process's.
+  if (asked(Group::kMemory) && !options.on_gpu) AddMemory(opened, cost, &report);
   return report;
 }
 

@@ -71,6 +71,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
   CommandLine result;
   Options& options = result.options;
   std::string dtype;
+  std::string device = "cpu";
+  std::string deterministic = "on";
   std::vector<std::string> groups;
   CLI::App app(kDescription, "strata-bench");
   app.option_defaults()->always_capture_default();
@@ -81,8 +83,14 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
       ->check(CLI::Range(0, 1024));
   app.add_flag("--pin-threads", options.pin_threads, "Each thread stays on a core of its own");
   app.add_option("--tensor-parallel", options.tensor_parallel,
-                 "Ranks that the model is split over; they share the threads")
+                 "Ranks that the model is split over; they share the threads, or are GPUs")
       ->check(CLI::Range(1, 64));
+  app.add_option("--device", device,
+                 "Where the model runs; figures of a GPU stand beside no limits")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--deterministic", deterministic,
+                 "On a GPU: answers do not depend on what runs beside them")
+      ->check(CLI::IsMember({"on", "off"}));
   AddWork(app, options, groups);
   AddSpeculation(app, options);
   app.add_option("--text", options.text,
@@ -97,6 +105,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
     return absl::InvalidArgumentError(error.what());
   }
   if (kernels::ParseWeightFormat(dtype.c_str(), &options.weights)) options.dtype = options.weights;
+  options.on_gpu = device == "cuda";
+  options.deterministic = deterministic == "on";
   if (!groups.empty()) options.groups.clear();
   for (const std::string& name : groups) options.groups.insert(GroupNames().at(name));
   return result;

@@ -33,7 +33,9 @@ struct Options {
   kernels::WeightFormat weights = kernels::WeightFormat::kBF16;  // what that comes to
   int num_threads = 0;                                           // 0: one per core
   bool pin_threads = false;                                      // each to a core of its own
-  int tensor_parallel = 1;                                       // ranks, which share the threads
+  int tensor_parallel = 1;    // ranks, which share the threads; GPUs
+  bool on_gpu = false;        // the engine's device; measurements without an engine are the CPU's
+  bool deterministic = true;  // on a GPU: see docs/GPU.md
   std::set<Group> groups = {Group::kStartUp, Group::kPrefill,     Group::kDecode,
                             Group::kContext, Group::kSpeculative, Group::kMemory};
   int decode_tokens = 128;                        // generated per sequence and repetition

@@ -12,11 +12,13 @@ constexpr size_t kUnitWidth = 9;
 }  // namespace
 
 std::string ToTable(const Report& report) {
-  std::string table = fmt::format(
-      "model    {}\nbackend  {}\nlimits   {:.1f} GB/s read, {:.0f} GFLOP/s bf16, {:.0f} GOP/s "
-      "int8\n\n",
-      report.model, report.backend, report.limits.read_gb_s, report.limits.bf16_gflop_s,
-      report.limits.int8_gop_s);
+  std::string table = fmt::format("model    {}\nbackend  {}\n", report.model, report.backend);
+  if (report.limits.read_gb_s > 0) {
+    table +=
+        fmt::format("limits   {:.1f} GB/s read, {:.0f} GFLOP/s bf16, {:.0f} GOP/s int8\n",
+                    report.limits.read_gb_s, report.limits.bf16_gflop_s, report.limits.int8_gop_s);
+  }
+  table += '\n';
   table += fmt::format("{:<22}{:>10}  {:<9}{:>10}{:>10}{:>7}{:>7}{:>12}{:>7}{:>10}{:>11}\n", "name",
                        "value", "unit", "limit", "fraction", "bound", "GB/s", "acceptance", "tau",
                        "speed-up", "predicted");

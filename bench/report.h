@@ -50,7 +50,7 @@ struct Row {
 struct Report {
   std::string model;
   std::string backend;
-  Limits limits;
+  Limits limits;  // of the CPU; zeros: not measured
   std::vector<Row> rows;
 };
 

@@ -28,7 +28,8 @@ GenerateRequest MakeRequest(const Session& session, int prompt_tokens, int new_t
   return request;
 }
 
-// Measures `requests` several times, each time right after the machine, and adds a row.
+// Measures `requests` several times, each time right after the machine, and adds a row. A GPU's
+// limits are not measured.
 absl::Status AddRow(const Session& session, std::string name,
                     const std::vector<GenerateRequest>& requests,
                     const std::function<double(const Measurement&)>& tokens_per_second,
@@ -36,20 +37,24 @@ absl::Status AddRow(const Session& session, std::string name,
   std::vector<MachineRates> machine;
   std::vector<Measurement> runs;
   for (int i = 0; i < session.options.repeat; ++i) {
-    machine.push_back(MeasureRates(session.options));
+    if (!session.options.on_gpu) machine.push_back(MeasureRates(session.options));
     ASSIGN_OR_RETURN(Measurement run, Measure(session.engine, session.rounds, requests));
     runs.push_back(std::move(run));
+  }
+  Row row = {
+      .name = std::move(name), .value = MedianOf(runs, tokens_per_second), .unit = "tokens/s"};
+  if (machine.empty()) {
+    session.report.rows.push_back(std::move(row));
+    return absl::OkStatus();
   }
   MachineRates rates;
   rates.read_gb_s = MedianOf(machine, [](const MachineRates& m) { return m.read_gb_s; });
   rates.dot_gop_s = MedianOf(machine, [](const MachineRates& m) { return m.dot_gop_s; });
   const Limit best = limit(rates);
-  session.report.rows.push_back({.name = std::move(name),
-                                 .value = MedianOf(runs, tokens_per_second),
-                                 .unit = "tokens/s",
-                                 .limit = best.tokens_per_second,
-                                 .bound = best.bound,
-                                 .beside = rates});
+  row.limit = best.tokens_per_second;
+  row.bound = best.bound;
+  row.beside = rates;
+  session.report.rows.push_back(std::move(row));
   return absl::OkStatus();
 }
 

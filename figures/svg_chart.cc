@@ -136,7 +136,7 @@ std::string DrawXLabels(const Chart& chart, const XAxis& axis, double y) {
     svg +=
         Text(axis.At(chart.x[i]), y, fmt::format("{:.4g}", chart.x[i]), "text-anchor=\"middle\"");
   }
-  return svg + Text(kLeft + kPlotWidth + 10, y, chart.x_title);
+  return svg + Text(kLeft + kPlotWidth + 26, y, chart.x_title);
 }
 
 }  // namespace

@@ -178,6 +178,15 @@ class Backend {
   // have left already, stand at the end.
   virtual void BeginBatch(const RowBatch& batch) = 0;
 
+  // Runs `operations`: calls of those below but ReadBack, that refer to the current batch and to no
+  // host memory. An equal `key` means the same calls with the same arguments for as long as the
+  // backend lives, whatever batch was begun; so what an earlier call made of them may be done again
+  // without calling them.
+  virtual void Repeat(uint64_t key, const std::function<void()>& operations) {
+    static_cast<void>(key);
+    operations();
+  }
+
   // x[i, :] = table[token_ids[i], :], zeros without a token (another rank's table has it).
   // x f32 [n, hidden]
   virtual void Embed(const EmbeddingTable& table, TensorView x) = 0;

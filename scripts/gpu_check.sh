@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # On a machine with an NVIDIA GPU: builds the CUDA backend, runs the kernel suite on the hardware and
-# under compute-sanitizer's four tools, serves models/demo from it, and writes what came out to
-# build/gpu_report.txt. Exit code 77 if there is no GPU, 1 if something failed.
+# under compute-sanitizer's four tools, serves models/demo from it, measures it there with strata-bench,
+# and writes what came out to build/gpu_report.txt. Exit code 77 if there is no GPU, 1 if something failed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 report=build/gpu_report.txt
@@ -12,7 +12,7 @@ if ! nvidia-smi -L >/dev/null 2>&1; then
   exit 77
 fi
 toolchain="$(scripts/cuda_toolchain.sh)" || exit 1
-scripts/build.sh cuda "$(nproc)" strata-server strata gpu_kernels_test || exit 1
+scripts/build.sh cuda "$(nproc)" strata-server strata strata-bench gpu_kernels_test || exit 1
 
 failures=0
 check() {  # check NAME COMMAND...: runs it, its output and outcome going into the report
@@ -43,5 +43,8 @@ for tool in memcheck racecheck initcheck synccheck; do
     --error-exitcode 1 "$suite" --gtest_brief=1 --gtest_filter="$some"
 done
 check "server" serves_the_demo
+check "strata-bench" build/cuda/bin/strata-bench --model models/demo --device cuda
+check "strata-bench by cuBLAS" build/cuda/bin/strata-bench --model models/demo --device cuda \
+  --deterministic off
 printf '%s: %s failures\n' "$report" "$failures" | tee -a "$report"
 exit $((failures > 0))

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <new>
 #include <string>
 #include <utility>
@@ -36,6 +37,21 @@ absl::Status WhereMemoryLasts(const char* what, const Allocate& allocate) {
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(fmt::format("{}: out of memory", what));
   }
+}
+
+// How many rows, the first ones, run `layer`.
+int NumRowsOf(const ForwardBatch& batch, int layer) {
+  const auto first_other =
+      std::find_if_not(batch.rows.begin(), batch.rows.end(), [layer](const ForwardRow& row) {
+        return row.layers.begin <= layer && layer < row.layers.end;
+      });
+  return static_cast<int>(first_other - batch.rows.begin());
+}
+
+// Whether somebody wants what layer `layer` - 1 leaves.
+bool IsTapped(const ForwardBatch& batch, int layer) {
+  return std::any_of(batch.taps.begin(), batch.taps.end(),
+                     [layer](const HiddenTap& tap) { return tap.layer == layer; });
 }
 
 }  // namespace
@@ -145,18 +161,30 @@ void LlamaModel::Forward(const ForwardBatch& batch) {
   if (batch.rows.empty()) return;
   BeginBatch(batch);
   EnterRows(batch);
-  const auto runs = [](const ForwardRow& row, int layer) {
-    return row.layers.begin <= layer && layer < row.layers.end;
-  };
-  for (int layer = 0; layer < config_.num_layers; ++layer) {
-    int num_rows = 0;
-    while (num_rows < static_cast<int>(batch.rows.size()) && runs(batch.rows[num_rows], layer)) {
-      ++num_rows;
+  for (LayerRange layers; layers.end < config_.num_layers; layers.begin = layers.end) {
+    const int num_rows = NumRowsOf(batch, layers.begin);
+    layers.end = layers.begin + 1;
+    while (layers.end < config_.num_layers && NumRowsOf(batch, layers.end) == num_rows &&
+           !IsTapped(batch, layers.end)) {
+      ++layers.end;
     }
-    if (num_rows > 0) ComputeLayer(layer, num_rows);
-    if (!batch.taps.empty()) CopyTaps(batch, layer + 1);
+    if (num_rows > 0) ComputeLayers(layers, num_rows);
+    if (!batch.taps.empty()) CopyTaps(batch, layers.end);
   }
   LeaveRows(batch);
+}
+
+// Layers that as many rows run through, one after the other.
+void LlamaModel::ComputeLayers(LayerRange layers, int num_rows) {
+  const auto compute = [this, &layers, num_rows] {
+    for (int layer = layers.begin; layer < layers.end; ++layer) ComputeLayer(layer, num_rows);
+  };
+  row_layers_ += int64_t{num_rows} * (layers.end - layers.begin);
+  // Collectives are no operations of the backend.
+  if (shard_.size > 1) return compute();
+  const uint64_t key = static_cast<uint64_t>(layers.begin) << 48 |
+                       static_cast<uint64_t>(layers.end) << 32 | static_cast<uint64_t>(num_rows);
+  backend_->Repeat(key, std::cref(compute));
 }
 
 void LlamaModel::CopyTaps(const ForwardBatch& batch, int layer) {
@@ -248,7 +276,6 @@ void LlamaModel::ComputeLayer(int index, int num_rows) {
   backend_->RmsNorm(hidden, static_cast<const float*>(layer.post_attn_norm.data()), eps, normed);
   backend_->GatedMatMul(normed, *layer.gate_up, activated);
   AddProduct(activated, *layer.down, hidden);
-  row_layers_ += num_rows;
 }
 
 // The residual stream is the same in all ranks: the first adds its part to it, the others put

@@ -80,6 +80,7 @@ class LlamaModel final : public Model, private ChoosingModel {
   void BeginBatch(const ForwardBatch& batch);
   void EnterRows(const ForwardBatch& batch);
   void LeaveRows(const ForwardBatch& batch);
+  void ComputeLayers(LayerRange layers, int num_rows);
   void ComputeLayer(int layer, int num_rows);
   // hidden += the sum of all ranks' a W^T
   void AddProduct(kernels::ConstTensorView a, const kernels::Matrix& w, kernels::TensorView hidden);

@@ -3,7 +3,9 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "kernels/cuda/cuda_chooser.h"
 #include "kernels/cuda/cuda_error.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/read_buffer.h"
 #include "kernels/cuda/row_kernels.h"
@@ -27,12 +30,21 @@ using cuda::CudaChooser;
 using cuda::CudaEmbedding;
 using cuda::CudaMatrix;
 using cuda::Device;
+using cuda::GraphCache;
 using cuda::Output;
 using cuda::ReadBuffer;
 using cuda::Scratch;
 
 // With fewer blocks for each processor, partitions of long sequences run side by side.
 constexpr int64_t kFewBlocks = 4;
+// Batches of at most so many rows stand in device memory in the same way each time, with their
+// sizes rounded up, so that graphs fit them. More rows keep the GPU busy for longer than launches
+// take.
+constexpr int kSmallBatch = 64;
+constexpr size_t kMostGraphs = 256;
+
+// The least power of 2 that is not less.
+int RoundUp(int value) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(value))); }
 
 class CudaKvCache : public KvCache {
  public:
@@ -65,10 +77,17 @@ class Batch {
   // The tiles of at most `max_rows` rows for the current batch.
   std::span<const cuda::RowTile> Tiles(int max_rows);
 
+  bool is_small() const { return sequences_.size() <= kSmallBatch; }
+  // What launches for a small batch depend on.
+  void AppendTo(GraphCache::Key* key);
+
   const cuda::DeviceBatch& on_device() const { return on_device_; }
   const cuda::RowTile* device_tiles() const { return device_tiles_; }
-  // Partitions of the longest row.
-  int num_partitions() const { return max_position_ / cuda::kPartition + 1; }
+  // Partitions of the longest row, or more.
+  int num_partitions() const {
+    const int needed = max_position_ / cuda::kPartition + 1;
+    return is_small() ? RoundUp(needed) : needed;
+  }
 
  private:
   const std::shared_ptr<Device> device_;
@@ -78,27 +97,37 @@ class Batch {
   Scratch memory_, tile_memory_;
   cuda::DeviceBatch on_device_;
   std::vector<cuda::RowTile> tiles_;
-  int tile_rows_ = 0;  // that tiles_ are made for; 0: not yet
+  int tile_rows_ = 0;       // that tiles_ are made for; 0: not yet
+  int last_tile_rows_ = 0;  // of the batch before
   const cuda::RowTile* device_tiles_ = nullptr;
 };
 
 void Batch::Begin(const RowBatch& batch) {
   host_.clear();
+  sequences_.assign(batch.sequences.begin(), batch.sequences.end());
   const auto append = [&](std::span<const int32_t> values) {
     const size_t at = host_.size();
     host_.insert(host_.end(), values.begin(), values.end());
+    if (is_small()) host_.resize(at + kSmallBatch);
     return at;
   };
   const size_t tokens = append(batch.token_ids);
   const size_t positions = append(batch.positions);
   const size_t sequences = append(batch.sequences);
-  const size_t tables = append(batch.block_tables);
   const size_t slots = append(batch.draft_slots);
-  sequences_.assign(batch.sequences.begin(), batch.sequences.end());
+  const size_t tables = host_.size();
+  const int blocks = batch.max_blocks_per_sequence;
+  const int stride = is_small() ? RoundUp(blocks) : blocks;
+  for (size_t at = 0; at + blocks <= batch.block_tables.size() && blocks > 0; at += blocks) {
+    const auto table = batch.block_tables.subspan(at, blocks);
+    host_.insert(host_.end(), table.begin(), table.end());
+    host_.resize(host_.size() + stride - blocks);
+  }
+  if (tile_rows_ > 0) last_tile_rows_ = tile_rows_;
   tile_rows_ = 0;
   max_position_ = 0;
   for (const int32_t position : batch.positions) max_position_ = std::max(max_position_, position);
-  if (host_.empty()) return;
+  if (sequences_.empty()) return;
   auto* const device = static_cast<int32_t*>(memory_.Get(device_, host_.size() * sizeof(int32_t)));
   device_->Upload(device, std::as_bytes(std::span(host_)));
   if (!batch.draft_slots.empty()) {
@@ -106,8 +135,17 @@ void Batch::Begin(const RowBatch& batch) {
                      static_cast<const CudaChooser*>(batch.chooser)->drafts(),
                      static_cast<int64_t>(batch.draft_slots.size()), device + tokens);
   }
-  on_device_ = {device + tokens, device + positions, device + sequences, device + tables,
-                batch.max_blocks_per_sequence};
+  on_device_ = {device + tokens, device + positions, device + sequences, device + tables, stride};
+}
+
+void Batch::AppendTo(GraphCache::Key* key) {
+  // Sends the tiles, which a recording must not.
+  if (last_tile_rows_ > 0) Tiles(last_tile_rows_);
+  key->push_back(reinterpret_cast<uint64_t>(on_device_.token_ids));
+  key->push_back(static_cast<uint64_t>(on_device_.max_blocks_per_sequence));
+  key->push_back(static_cast<uint64_t>(num_partitions()));
+  key->push_back(tile_rows_ > 0 ? tiles_.size() : 0);
+  key->push_back(reinterpret_cast<uint64_t>(device_tiles_));
 }
 
 std::span<const cuda::RowTile> Batch::Tiles(int max_rows) {
@@ -124,6 +162,7 @@ std::span<const cuda::RowTile> Batch::Tiles(int max_rows) {
       tiles_.push_back({row, 1});
     }
   }
+  if (is_small()) tiles_.resize(RoundUp(static_cast<int>(tiles_.size())));
   const auto bytes = std::as_bytes(std::span(tiles_));
   void* device = tile_memory_.Get(device_, bytes.size());
   device_->Upload(device, bytes);
@@ -181,6 +220,7 @@ class CudaBackend : public Backend {
     device_->Select();
     batch_.Begin(batch);
   }
+  void Repeat(uint64_t key, const std::function<void()>& operations) override;
   void Embed(const EmbeddingTable& table, TensorView x) override {
     const auto& embedding = static_cast<const CudaEmbedding&>(table);
     cuda::EmbedRows(Stream(), embedding.data(), embedding.dtype(), batch_.on_device().token_ids,
@@ -251,7 +291,18 @@ class CudaBackend : public Backend {
   Batch batch_;
   Scratch indices_, partials_;
   ReadBuffer read_;
+  GraphCache graphs_{kMostGraphs};
+  GraphCache::Key graph_key_;
 };
+
+void CudaBackend::Repeat(uint64_t key, const std::function<void()>& operations) {
+  if (!options_.graphs || !batch_.is_small()) return operations();
+  device_->Select();
+  graph_key_.assign({key, reinterpret_cast<uint64_t>(products_.scratch()),
+                     reinterpret_cast<uint64_t>(partials_.data())});
+  batch_.AppendTo(&graph_key_);
+  graphs_.Run(device_->stream(), graph_key_, operations);
+}
 
 void CudaBackend::PagedAttention(ConstTensorView qkv, const AttentionShape& shape,
                                  const KvCache& kv, int layer, TensorView out) {

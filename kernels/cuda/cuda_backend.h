@@ -21,6 +21,7 @@ struct CudaBackendOptions {
   WeightFormat weights = WeightFormat::kBF16;
   int device = 0;  // as CUDA numbers them
   bool deterministic = false;
+  bool graphs = true;  // layers that run again with as many rows are played back from a recording
 };
 
 // Whether this build has it.

@@ -79,6 +79,7 @@ class Scratch {
     }
     return buffer_.data();
   }
+  const void* data() const { return buffer_.data(); }
 
  private:
   Buffer buffer_;

@@ -22,6 +22,8 @@ class Products {
 
   // a operand [n, K], w [N, K]; out f32 [n, N], or with kGate operand [n, N / 2]
   void Multiply(ConstTensorView a, const DeviceWeights& w, Output output, TensorView out);
+  // Where partial results are. It moves when they need more room.
+  const void* scratch() const { return scratch_.data(); }
 
  private:
   void MultiplyByCublas(ConstTensorView a, const DeviceWeights& w, bool add, void* out);

@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include <cmath>
+#include <array>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -58,12 +58,16 @@ std::string TimelineSvg(const RunResult& run) {
 
 // Latencies by percentile, the tail spread out: x = 1 / (1 - percentile).
 std::string PercentilesSvg(const LoadReport& report) {
+  constexpr std::array<double, 10> kSteps = {1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8};  // even
   constexpr double kTail = 1000;  // as far as p99.9
   Chart chart;
   chart.title = "Latency by percentile (10: p90, 100: p99, 1000: p99.9)";
   chart.x_title = "1 / (1 - p)";
   chart.log_x = true;
-  for (double x = 1; x <= kTail * 1.01; x *= std::pow(10, 0.1)) chart.x.push_back(x);
+  for (double power = 1; power < kTail; power *= 10) {
+    for (const double step : kSteps) chart.x.push_back(power * step);
+  }
+  chart.x.push_back(kTail);
   Panel ttft{"time to first token, ms", {}}, itl{"between deltas, ms", {}};
   for (const RunResult& run : report.runs) {
     Series first{run.load, {}}, gaps{run.load, {}};

@@ -43,6 +43,17 @@ TEST(RoomFor, HoldsAllSequencesAtOnce) {
   EXPECT_GE(room.kv_tokens, 64 * (kBatchPromptTokens + options.decode_tokens));
 }
 
+// This machine, or this build, has no GPU; the folder is never loaded.
+TEST(RunBenchmarks, SaysThatThereIsNoGpu) {
+  Options options;
+  options.model = STRATA_SOURCE_DIR "/models/demo";
+  options.on_gpu = true;
+  options.groups = {Group::kStartUp};
+  const auto report = RunBenchmarks(options);
+  if (report.ok()) GTEST_SKIP() << "there is one";
+  EXPECT_THAT(std::string(report.status().message()), testing::HasSubstr("CUDA"));
+}
+
 TEST(FittingLengths, LeavesOutWhatIsTooLong) {
   EXPECT_THAT(FittingLengths({512, 4096}, 4096), ElementsAre(512, 4096));
   EXPECT_THAT(FittingLengths({512, 4096}, 4095), ElementsAre(512));

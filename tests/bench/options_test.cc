@@ -54,6 +54,14 @@ TEST(BenchOptions, ListsTakeCommasAndSpaces) {
   EXPECT_THAT(Get({"--contexts", "64"}).contexts, ElementsAre(64));
 }
 
+TEST(BenchOptions, Device) {
+  EXPECT_FALSE(Get({}).on_gpu);
+  EXPECT_TRUE(Get({"--device", "cuda"}).on_gpu);
+  EXPECT_TRUE(Get({"--device", "cuda"}).deterministic);
+  EXPECT_FALSE(Get({"--device", "cuda", "--deterministic", "off"}).deterministic);
+  EXPECT_THAT(Error({"--device", "tpu"}), HasSubstr("--device"));
+}
+
 TEST(BenchOptions, TensorParallel) {
   EXPECT_EQ(Get({}).tensor_parallel, 1);
   EXPECT_EQ(Get({"--tensor-parallel", "4"}).tensor_parallel, 4);

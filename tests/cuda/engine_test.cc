@@ -51,9 +51,9 @@ std::unique_ptr<Engine> OpenOn(std::unique_ptr<kernels::Backend> backend,
 }
 
 std::unique_ptr<Engine> OpenCuda(WeightFormat weights, Schedule schedule, bool deterministic = true,
-                                 int max_prefill_chunk = 0) {
+                                 int max_prefill_chunk = 0, bool graphs = true) {
   cuda_emulator::Configure({.schedule = schedule, .seed = 7, .lazy_streams = true});
-  return OpenOn(kernels::CreateCudaBackend({weights, 0, deterministic}), max_prefill_chunk);
+  return OpenOn(kernels::CreateCudaBackend({weights, 0, deterministic, graphs}), max_prefill_chunk);
 }
 
 std::vector<TokenId> RandomPrompt(int length, uint32_t seed) {
@@ -135,7 +135,7 @@ void ExpectSame(const CollectedSample& actual, const CollectedSample& expected) 
 class DeterministicCuda : public testing::TestWithParam<WeightFormat> {};
 
 // Alone and plainly; then all in one batch, in chunks, with different exits and draft lengths, in
-// another order of threads and blocks, and with one that is cancelled on the way.
+// another order of threads and blocks, and with one that is cancelled on the way; then from graphs.
 TEST_P(DeterministicCuda, AnswersDoNotDependOnSpeculationBatchChunksAndSchedule) {
   std::vector<GenerateRequest> requests;
   for (const int length : {1, 9, 17, 33}) {
@@ -152,7 +152,7 @@ TEST_P(DeterministicCuda, AnswersDoNotDependOnSpeculationBatchChunksAndSchedule)
   requests[3].output.logprobs.reset();
   std::vector<CollectedSample> expected;
   {
-    const auto alone = OpenCuda(GetParam(), Schedule::kForward);
+    const auto alone = OpenCuda(GetParam(), Schedule::kForward, true, 0, /*graphs=*/false);
     for (const GenerateRequest& request : requests) expected.push_back(Generate(*alone, request));
   }
   Speculate(requests[0], 2, 3);
@@ -207,6 +207,27 @@ TEST(CudaEngine, WaitsOncePerRound) {
     EXPECT_EQ(waits, sample.finished->speculation.rounds);
     EXPECT_GT(sample.finished->speculation.drafted_tokens, 0);
   }
+}
+
+// What runs as before is played back: the same tokens, by fewer launches.
+TEST(CudaEngine, PlaysLayersBack) {
+  std::vector<CollectedSample> samples;
+  std::vector<int64_t> launches;
+  for (const bool graphs : {false, true}) {
+    const auto engine = OpenCuda(WeightFormat::kBF16, Schedule::kForward, true, 0, graphs);
+    GenerateRequest request = Request(RandomPrompt(9, 3), 24);
+    Speculate(request, 2, 3);
+    Generate(*engine, request);
+    engine->WaitUntilIdle(Instant::max());
+    const auto before = cuda_emulator::CurrentCounters();
+    samples.push_back(Generate(*engine, request));
+    engine->WaitUntilIdle(Instant::max());
+    const auto after = cuda_emulator::CurrentCounters();
+    launches.push_back(after.launches - before.launches);
+    EXPECT_EQ(after.graph_launches > before.graph_launches, graphs);
+  }
+  EXPECT_EQ(samples[1].token_ids, samples[0].token_ids);
+  EXPECT_LT(launches[1] * 2, launches[0]);
 }
 
 TEST(CudaEngine, SaysWhatDoesNotFit) {

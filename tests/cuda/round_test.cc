@@ -350,6 +350,27 @@ TEST_F(DeviceRounds, TakeTiesInOrder) {
   for (const bool seeded : {false, true}) Compare(world, ManyRequests(world.vocab_size, seeded));
 }
 
+// The same two tokens are likely everywhere, so that a round's drafts repeat each other.
+TEST_F(DeviceRounds, PenaliseWhatTheRoundHasDrafted) {
+  World world;
+  const MakeLogits noise = RandomLogits(world.vocab_size, 0.3f);
+  world.make = [=](TokenId token, int position, bool is_target) {
+    std::vector<float> logits = noise(token, position, is_target);
+    for (const TokenId id : {40, 50}) logits[id] += 9;
+    return logits;
+  };
+  for (const bool seeded : {false, true}) {
+    std::vector<GenerateRequest> requests = ManyRequests(world.vocab_size, seeded);
+    requests.erase(requests.begin(), requests.begin() + 6);
+    for (uint64_t seed = 1; seed <= 9; ++seed) {
+      GenerateRequest again = requests[0];
+      if (seeded) again.sampling.seed = seed;
+      requests.push_back(again);
+    }
+    Compare(world, requests);
+  }
+}
+
 TEST_F(DeviceRounds, DraftFromSomeTokens) {
   World world;
   world.make = RandomLogits(world.vocab_size, 2);

@@ -41,7 +41,8 @@ const Settings& CurrentSettings();
 inline bool IsFailing(std::string_view function) { return CurrentSettings().failing == function; }
 
 struct Counters {
-  int64_t launches = 0;          // kernels run
+  int64_t launches = 0;  // of kernels by themselves, or into a graph
+  int64_t graph_launches = 0;
   int64_t synchronizations = 0;  // waits for a stream, or an event to come; copies that wait
   int64_t live_allocations = 0;  // device and pinned host memory, streams, events, graphs
 };

@@ -201,6 +201,10 @@ TEST_F(MemoryRules, AGraphRepeatsWhatWasCaptured) {
   ASSERT_EQ(x.Run(1, kThreads, Touch, 0), cudaSuccess);
   ASSERT_EQ(x.Run(1, kThreads, Touch, 0), cudaSuccess);
   EXPECT_DEATH(cudaStreamSynchronize(x.stream()), "captured");
+  void* data = nullptr;
+  EXPECT_DEATH(cudaMallocAsync(&data, 1, x.stream()), "memory is allocated .* captured");
+  EXPECT_DEATH(cudaFreeAsync(x.data(), x.stream()), "memory is freed .* captured");
+  EXPECT_DEATH(cudaEventRecord(nullptr, x.stream()), "an event is recorded .* captured");
   ASSERT_EQ(cudaStreamEndCapture(x.stream(), &graph), cudaSuccess);
   EXPECT_EQ(x.Read()[0], 0.0f);
   ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);

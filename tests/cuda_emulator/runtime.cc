@@ -26,6 +26,7 @@ namespace {
 
 Settings settings;
 std::atomic<int64_t> num_launches = 0;
+std::atomic<int64_t> num_graph_launches = 0;
 std::atomic<int64_t> num_synchronizations = 0;
 std::atomic<int64_t> num_objects = 0;
 constinit thread_local int current_device = 0;
@@ -112,13 +113,20 @@ void Copy(void* to, const void* from, size_t size, cudaMemcpyKind kind) {
   std::memcpy(to, from, size);
 }
 
+// What a graph would do, but not as it did it when it was captured, or what cannot be captured.
+void FailIfCapturing(cudaStream_t stream, const char* what) {
+  if (!FromHandle(stream).capturing()) return;
+  Fail(std::string(what) + " in a stream that is being captured", std::source_location::current());
+}
+
 }  // namespace
 
 void Configure(const Settings& wanted) { settings = wanted; }
 const Settings& CurrentSettings() { return settings; }
 
 Counters CurrentCounters() {
-  return {num_launches, num_synchronizations, num_objects + static_cast<int64_t>(NumAllocations())};
+  return {num_launches, num_graph_launches, num_synchronizations,
+          num_objects + static_cast<int64_t>(NumAllocations())};
 }
 
 cudaError_t EnqueueLaunch(const cudaLaunchConfig_t& config, const void* function,
@@ -228,7 +236,8 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
 
 // ---- Memory ----------------------------------------------------------------
 
-cudaError_t cudaMallocAsync(void** data, size_t size, cudaStream_t) {
+cudaError_t cudaMallocAsync(void** data, size_t size, cudaStream_t stream) {
+  FailIfCapturing(stream, "memory is allocated");
   *data = AllocateDevice(current_device, size);
   return *data != nullptr ? cudaSuccess : Remember(cudaErrorMemoryAllocation);
 }
@@ -237,6 +246,7 @@ cudaError_t cudaMalloc(void** data, size_t size) { return cudaMallocAsync(data, 
 
 cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
   if (data == nullptr) return cudaSuccess;
+  FailIfCapturing(stream, "memory is freed");
   FromHandle(stream).Add([data] {
     if (!FreeDevice(data)) {
       Fail("cudaFreeAsync of what is no device memory", std::source_location::current());
@@ -327,6 +337,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t stream) {
+  FailIfCapturing(stream, "an event is recorded");
   auto* event = reinterpret_cast<Event*>(handle);
   event->stream = &FromHandle(stream);
   event->position = event->stream->num_added();
@@ -382,6 +393,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  ++num_graph_launches;
   const Graph graph = *reinterpret_cast<Graph*>(executable);
   for (const Work& work : graph.work) FromHandle(stream).Add(work);
   return cudaSuccess;

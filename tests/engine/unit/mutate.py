@@ -220,11 +220,13 @@ MUTANTS = {
         "  __syncthreads();  // all know the row's largest\n",
         "",
         "the largest logit may be overwritten by its weight before all have read it"),
-    "cuda_sums_still_read": (
+    "cuda_sums_not_yet_written": (
         "block_sums.h",
-        "  __syncthreads();  // before they are written again\n",
-        "",
-        "the next sum may overwrite what others still add up"),
+        """sums[threadIdx.x / kWarp] = value;
+  __syncthreads();
+""",
+        "sums[threadIdx.x / kWarp] = value;\n",
+        "the sum may be taken before all warps have brought theirs"),
     "cuda_last_of_equals": (
         "block_sums.h",
         "b.index < a.index",
