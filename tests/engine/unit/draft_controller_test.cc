@@ -272,6 +272,26 @@ TEST_F(OneRow, ComparesWithPlainRoundsOfATokenEach) {
   EXPECT_EQ(controller_.report().plain_seconds, 0) << "prompts would blur it";
 }
 
+// A device may be told of drafts and sweep at once, and be waited for in the end.
+TEST_F(OneRow, LearnsFromTheWholeRoundWhereDraftsWereNotTimed) {
+  row_.kind = DraftRow::Kind::kPinned;
+  row_.exit_layer = 4;
+  row_.most_drafts = 1;
+  DraftRow* const rows[] = {&row_};
+  Work step;
+  step.AddLayers(row_.exit_layer, 1, 0);
+  const double believed = controller_.costs().Seconds(step);
+  double seconds = 0;
+  for (int i = 0; i < 300; ++i) {
+    controller_.Plan(rows, 0);
+    controller_.Begin({.rows = rows});
+    controller_.End({.draft_seconds = 1e-6, .draft_timed = false, .sweep_seconds = seconds});
+    if (i == 0) seconds = 2 * controller_.report().predicted_seconds;
+  }
+  EXPECT_NEAR(controller_.report().predicted_seconds, seconds, 0.05 * seconds);
+  EXPECT_GT(controller_.costs().Seconds(step), 1.3 * believed);
+}
+
 TEST_F(OneRow, DraftsNoMoreThanItMayAndThanTokensAreLeft) {
   Teach(100, true);
   EXPECT_GT(Plan(), 4);
