@@ -233,7 +233,6 @@ class Engine::Impl {
   absl::Status failure_;
   RequestId next_id_ = 1;
   int num_unfinished_ = 0;  // samples submitted and not ended
-  int num_queued_ = 0;      // of those, waiting after the last step
   QueueWait queue_wait_;
   EngineLoad load_;
   EngineCounters counters_;
@@ -390,8 +389,8 @@ absl::Status Engine::Impl::CheckQueue(int num_samples) const {
   }
   if (options_.max_queue_time.count() == 0) return absl::OkStatus();
   // Without a queue, what was submitted since the last step starts with the next one.
-  const int ahead = num_queued_ > 0 ? num_unfinished_ - load_.running_requests
-                                    : num_unfinished_ - options_.max_sequences;
+  const int ahead = load_.queued_requests > 0 ? num_unfinished_ - load_.running_requests
+                                              : num_unfinished_ - options_.max_sequences;
   const std::optional<Duration> wait = queue_wait_.For(ahead + num_samples);
   if (!wait || *wait <= options_.max_queue_time) return absl::OkStatus();
   const double seconds = std::chrono::duration<double>(*wait).count();
@@ -487,11 +486,10 @@ void Engine::Impl::Publish() {
   counters_ = loop_->counters();
   steps_ended_ = steps_begun_;
   int num_unfinished = loop_->num_unfinished();
-  num_queued_ = num_unfinished - load.running_requests;
   for (const auto& request : inbox_.submitted) {
     num_unfinished += request->params.sampling.num_samples;
   }
-  queue_wait_.Note(clock_->Now(), num_unfinished_ - num_unfinished, num_queued_);
+  queue_wait_.Note(clock_->Now(), num_unfinished_ - num_unfinished, load.queued_requests);
   num_unfinished_ = num_unfinished;
   idle_.notify_all();
 }
