@@ -23,24 +23,15 @@
 namespace strata::kernels {
 namespace {
 
-// For the epilogues.
-struct Panel {
-  using GatedOut = uint16_t;
-  static constexpr int kVectors = 4;
-  static constexpr int kCols = 64;
-};
-constexpr int64_t kCols = Panel::kCols;
+using Panel = TilePanel<uint16_t>;
 
 // Tiles 0 to 3 are the sums of a panel's columns, 4 holds operands, 5 to 7 weights.
 constexpr int kSumTiles = 4;
 constexpr int kOperandTiles = 1;
 
-constexpr int64_t kStep = 32;                      // elements of K of one product
-constexpr int64_t kStepBytes = kStep * kCols * 2;  // of a panel
-constexpr int64_t kChunk = 256;                    // of K: a panel's fill 32 KiB of L1
-constexpr int64_t kMostRows = 256;                 // whose operands stay in L2
-constexpr int64_t kMostBlocks = kMostRows / kTileRows;
-constexpr int64_t kGroupPanels = 8;                    // that pass by a chunk of operands
+constexpr int64_t kStep = 32;                          // elements of K of one product
+constexpr int64_t kStepBytes = kStep * kCols * 2;      // of a panel
+constexpr int64_t kChunk = 256;                        // of K: a panel's fill 32 KiB of L1
 constexpr int64_t kSumsBytes = kTileRows * kCols * 4;  // of a block
 
 // Up to 16 rows times a chunk of a panel.

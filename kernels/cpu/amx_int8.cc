@@ -18,13 +18,7 @@
 namespace strata::kernels {
 namespace {
 
-// For the epilogues.
-struct Panel {
-  using GatedOut = float;
-  static constexpr int kVectors = 4;
-  static constexpr int kCols = 64;
-};
-constexpr int64_t kCols = Panel::kCols;
+using Panel = TilePanel<float>;
 constexpr int64_t kTileCols = 16;
 
 // Tiles 0 to 3 are the sums of four groups in turn, 4 and 5 hold operands, 6 and 7 weights.
@@ -33,10 +27,7 @@ constexpr int kOperandTiles = 2;
 
 // More is worth the unpacking, and the second of two tiles that are not full.
 constexpr int64_t kFewRows = 24;
-constexpr int64_t kChunk = 1024;    // of K: a column tile's weights fill 16 KiB of L1
-constexpr int64_t kMostRows = 256;  // whose operands for a chunk stay in L2
-constexpr int64_t kMostBlocks = kMostRows / kTileRows;
-constexpr int64_t kGroupPanels = 8;  // that pass by a chunk of operands
+constexpr int64_t kChunk = 1024;  // of K: a column tile's weights fill 16 KiB of L1
 
 // A chunk of a column tile. What is to be multiplied is signed.
 template <class Format>

@@ -18,6 +18,19 @@ namespace {
 constexpr int64_t kTileRows = 16;
 constexpr int64_t kTileRowBytes = 64;
 
+constexpr int64_t kCols = 64;       // of a panel, which is AVX-512's: four tiles side by side
+constexpr int64_t kMostRows = 256;  // whose operands for a chunk of K stay in L2
+constexpr int64_t kMostBlocks = kMostRows / kTileRows;
+constexpr int64_t kGroupPanels = 8;  // that pass by a chunk of operands
+
+// For the epilogues.
+template <class Out>
+struct TilePanel {
+  using GatedOut = Out;
+  static constexpr int kVectors = 4;
+  static constexpr int kCols = 64;
+};
+
 // gcc's tile instructions do not say which memory they read: what has been
 // written there must be written before this, and is.
 STRATA_INLINE void FinishWrites() { asm volatile("" ::: "memory"); }
