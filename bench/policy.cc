@@ -116,28 +116,20 @@ double BestRate(std::span<const Setting> fixed) {
   return sum / 2;
 }
 
-std::vector<double> RatesOf(const Setting& setting) {
-  std::vector<double> rates;
-  for (const Measurement& run : setting.runs) rates.push_back(run.tokens_per_second());
-  return rates;
-}
-
-double ResampledMedian(const std::vector<double>& values, std::mt19937& random) {
-  std::vector<double> drawn(values.size());
-  std::uniform_int_distribution<size_t> any(0, values.size() - 1);
-  for (double& value : drawn) value = values[any(random)];
-  const auto middle = drawn.begin() + static_cast<std::ptrdiff_t>(drawn.size() / 2);
-  std::ranges::nth_element(drawn, middle);
-  return *middle;
+// The median rate of as many runs as there are, drawn from them with repetition.
+double ResampledRate(const std::vector<Measurement>& runs, std::mt19937& random) {
+  std::uniform_int_distribution<size_t> any(0, runs.size() - 1);
+  std::vector<size_t> drawn(runs.size());
+  for (size_t& which : drawn) which = any(random);
+  return MedianOf(drawn, [&](size_t which) { return runs[which].tokens_per_second(); });
 }
 
 // Where the ratio of the medians lies but for 5%, by resampling (the bootstrap: Efron, 1979).
 std::pair<double, double> RatioInterval(const Setting& setting, const Setting& beside) {
-  const std::vector<double> rates = RatesOf(setting), beside_rates = RatesOf(beside);
   std::mt19937 random(1);
   std::vector<double> ratios(kResamplings);
   for (double& ratio : ratios) {
-    ratio = ResampledMedian(rates, random) / ResampledMedian(beside_rates, random);
+    ratio = ResampledRate(setting.runs, random) / ResampledRate(beside.runs, random);
   }
   std::ranges::sort(ratios);
   return {ratios[kResamplings / 40], ratios[kResamplings - 1 - kResamplings / 40]};
