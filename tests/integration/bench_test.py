@@ -41,6 +41,20 @@ class Bench(unittest.TestCase):
         self.assertIn("\nmemory_resident", result.stdout)
         self.assertNotIn("decode_1", result.stdout)
 
+    def test_policy_compares_auto_with_off_and_the_grid(self):
+        result = run_bench("--model", TINY, "--json", "--only", "policy", "--policy-batch-sizes",
+                           "2", "--exit-layers", "1,3", *QUICK)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        rows = json.loads(result.stdout)["results"]
+        self.assertEqual([row["name"] for row in rows],
+                         [f"policy_{text}_{sampling}_2" for text in ("code", "prose", "random")
+                          for sampling in ("greedy", "sampled")])
+        for row in rows:
+            self.assertLessEqual(row["least_of_off"], row["value"] / row["off"])
+            self.assertGreaterEqual(row["most_of_off"], row["value"] / row["off"])
+            self.assertGreater(row["best_fixed"], 0)
+            self.assertIn(row["best_name"], ("e1_k2", "e3_k2"))
+
     def test_errors_are_one_line(self):
         for args, words in ((("--model", "nowhere"), "nowhere"),
                             (("--model", TINY, "--only", "all"), "all")):
