@@ -108,10 +108,7 @@ void GenerateReactor::End(absl::Status status) {
 
 GenerateReactor::Action GenerateReactor::NextAction() {
   if (writing_) return Action::kNone;
-  std::optional<v1::GenerateResponse> next;
-  if (!broken_) next = queue_.Pop();
-  if (next) {
-    current_ = *std::move(next);
+  if (!broken_ && !queue_.empty()) {
     writing_ = true;
     return Action::kWrite;
   }
@@ -128,8 +125,9 @@ void GenerateReactor::Do(Action action) {
   absl::Status status;
   {
     absl::MutexLock lock(&mu_);
-    response = &current_;
+    if (action == Action::kWrite) current_ = *queue_.Pop();
     if (action == Action::kFinish) status = *status_;
+    response = &current_;
   }
   if (action == Action::kWrite) {
     StartWrite(response);  // current_ stays as it is until OnWriteDone
@@ -141,13 +139,15 @@ void GenerateReactor::Do(Action action) {
 void GenerateReactor::OnWriteDone(bool ok) {
   if (!ok && id_) serving_.engine->Cancel(*id_);
   Action action = Action::kNone;
+  bool may_grow = false;
   {
     absl::MutexLock lock(&mu_);
     writing_ = false;
     broken_ = broken_ || !ok;
     action = NextAction();
+    may_grow = !status_ && queue_.size() == 1;
   }
-  Do(action);
+  may_grow ? DoSoon(action) : Do(action);
 }
 
 void GenerateReactor::OnCancel() {

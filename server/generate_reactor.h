@@ -1,5 +1,5 @@
 // One streaming Generate call: the engine's events go through a queue into
-// writes, one at a time.
+// writes, one at a time, by the server's WriteThread.
 
 #ifndef STRATA_SERVER_GENERATE_REACTOR_H_
 #define STRATA_SERVER_GENERATE_REACTOR_H_
@@ -48,14 +48,14 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateRespon
   // is called, this object may be gone.
   enum class Action { kNone, kWrite, kFinish };
 
-  // Applies `push` to the queue, then writes if no write is under way.
+  // Applies `push` to the queue, which is written from if no write is under way.
   void Push(const std::function<void(ResponseQueue*)>& push);
   // The engine is done with this request.
   void End(absl::Status status);
   Action NextAction() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Nothing of this object may be touched by the caller afterwards.
   void Do(Action action);
-  // The same away from the engine's step thread.
+  // The same on the WriteThread. What is queued until then goes into the same message.
   void DoSoon(Action action);
 
   const Serving& serving_;

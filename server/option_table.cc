@@ -64,6 +64,11 @@ absl::Status SetMaxQueueTime(const std::string& text, Options* options) {
   return absl::OkStatus();
 }
 
+absl::Status SetStreamInterval(const std::string& text, Options* options) {
+  ASSIGN_OR_RETURN(options->stream_interval, ParseDuration(text));
+  return absl::OkStatus();
+}
+
 absl::Status SetDryRun(const std::string& text, Options* options) {
   options->dry_run = text.empty() ? kThisMachine : text;
   return options->dry_run == kThisMachine ? absl::OkStatus() : FindHardware(text).status();
@@ -295,6 +300,8 @@ std::vector<OptionSpec> MakeTable() {
       {"max-calls", "N", "Inference calls in flight; more are refused [1024]",
        Integer([](Options* o) -> int& { return o->max_calls; }, 1, kMany)},
       {"max-message-size", "SIZE", "Largest request message [16MiB]", SetMaxMessageSize},
+      {"stream-interval", "TIME", "From one message of a stream to the next, at least [0ms]",
+       SetStreamInterval},
       {"default-max-new-tokens", "N",
        "max_new_tokens where neither request nor generation_config.json says [512]",
        Integer([](Options* o) -> int& { return o->default_max_new_tokens; }, 1, kMany)},

@@ -78,6 +78,8 @@ struct Options {
   AccessOptions access;
   ConnectionOptions connection;
   WatchdogOptions watchdog;
+  // The least time from one message of a stream to the next; 0: each round's tokens at once.
+  std::chrono::milliseconds stream_interval{0};
   std::string audit_log;     // empty: none
   bool log_prompts = false;  // whether prompts and answers are logged
   std::string accepted_license;

@@ -47,6 +47,7 @@ StrataServer::StrataServer(const Options& options, AccessControl* access, Engine
       metrics_(metrics),
       hooks_(std::move(hooks)),
       calls_(options.max_calls, metrics),
+      writes_(options.stream_interval),
       serving_{engine,
                MakeRequestDefaults(engine->checkpoint().generation_defaults(), options,
                                    engine->default_fixed_speculation()),

@@ -77,6 +77,20 @@ TEST_F(GenerateCall, SpeculationChangesNoSeededToken) {
   EXPECT_GT(fixed.finished().speculation().drafted_tokens(), 0u);
 }
 
+TEST_F(GenerateCall, StreamIntervalGathersTokensInFewerMessages) {
+  Options options = TestOptions();
+  options.stream_interval = std::chrono::milliseconds(200);
+  TestServer server(options);
+  v1::GenerateRequest request = GreedyRequest(40);
+  request.mutable_speculation()->mutable_off();
+  const StreamResult gathered = Stream(server.inference(), request);
+  ASSERT_TRUE(gathered.status.ok()) << gathered.status.error_message();
+  const StreamResult at_once = Generate(request);
+  EXPECT_EQ(gathered.token_ids, at_once.token_ids);
+  EXPECT_EQ(gathered.text, at_once.text);
+  EXPECT_LT(gathered.responses.size(), at_once.responses.size());
+}
+
 TEST_F(GenerateCall, RunsAddUpToTokensAndText) {
   v1::GenerateRequest request = GreedyRequest(60);
   request.mutable_speculation()->mutable_fixed()->set_exit_layer(5);

@@ -96,6 +96,8 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
                                "10",
                                "--max-message-size",
                                "11KiB",
+                               "--stream-interval",
+                               "25ms",
                                "--default-max-new-tokens",
                                "12",
                                "--speculation",
@@ -160,6 +162,7 @@ TEST_F(OptionsTest, ReadsEveryFlag) {
   EXPECT_EQ(options.engine.max_sequences, 7);
   EXPECT_EQ(options.engine.max_queue, 8);
   EXPECT_EQ(options.engine.max_queue_time, std::chrono::milliseconds(800));
+  EXPECT_EQ(options.stream_interval, std::chrono::milliseconds(25));
   EXPECT_EQ(options.engine.max_context, 9);
   EXPECT_EQ(options.max_calls, 10);
   EXPECT_EQ(options.connection.max_message_bytes, 11 << 10);
