@@ -24,6 +24,7 @@ struct CallRecord {
   int prompt_tokens = 0;
   int cached_prompt_tokens = 0;
   int tokens = 0;
+  int first_tokens = 0;  // of those, what came with first_token_s
   int drafted_tokens = 0;
   int accepted_tokens = 0;
   bool cancelled = false;  // by us, on purpose
@@ -37,9 +38,9 @@ struct CallRecord {
   }
   bool has_token() const { return first_token_s >= 0; }
   double ttft_s() const { return first_token_s - due_s; }
-  // Mean time from one token to the next; 0 where there were fewer than two.
+  // Mean time from one token to the next; 0 where all came at once.
   double token_time_s() const {
-    return tokens > 1 ? (last_token_s - first_token_s) / (tokens - 1) : 0;
+    return tokens > first_tokens ? (last_token_s - first_token_s) / (tokens - first_tokens) : 0;
   }
 };
 

@@ -71,6 +71,7 @@ class StreamingCall final : public grpc::ClientReadReactor<v1::GenerateResponse>
       record_.token_gaps_s.push_back(static_cast<float>(now_s - record_.last_token_s));
     } else {
       record_.first_token_s = now_s;
+      record_.first_tokens = delta.token_ids_size();
     }
     record_.last_token_s = now_s;
     record_.tokens += delta.token_ids_size();

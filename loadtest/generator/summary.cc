@@ -23,7 +23,7 @@ void AddSucceeded(const CallRecord& call, Summary& summary) {
   summary.drafted_tokens += call.drafted_tokens;
   summary.accepted_tokens += call.accepted_tokens;
   if (call.has_token()) summary.ttft_s.Add(call.ttft_s());
-  if (call.tokens > 1) summary.token_time_s.Add(call.token_time_s());
+  if (call.tokens > call.first_tokens) summary.token_time_s.Add(call.token_time_s());
   if (!call.cancelled) summary.end_to_end_s.Add(call.end_s - call.due_s);
 }
 

@@ -125,15 +125,15 @@ std::string ToJson(const LoadReport& report) {
 std::string ToCsv(const LoadReport& report) {
   std::string csv =
       "load,call,entry,due_s,sent_s,first_token_s,last_token_s,end_s,prompt_tokens,"
-      "cached_prompt_tokens,tokens,drafted_tokens,accepted_tokens,cancelled,code\n";
+      "cached_prompt_tokens,tokens,first_tokens,drafted_tokens,accepted_tokens,cancelled,code\n";
   for (const RunResult& run : report.runs) {
     for (const CallRecord& call : run.observations.calls) {
-      csv += fmt::format("{},{},{},{:.6f},{:.6f},{},{},{:.6f},{},{},{},{},{},{},{}\n",
-                         CsvField(run.load), call.index, CsvField(report.mix[call.entry].name),
-                         call.due_s, call.sent_s, CsvTime(call.first_token_s),
-                         CsvTime(call.last_token_s), call.end_s, call.prompt_tokens,
-                         call.cached_prompt_tokens, call.tokens, call.drafted_tokens,
-                         call.accepted_tokens, call.cancelled ? 1 : 0, CodeName(call.code));
+      csv += fmt::format(
+          "{},{},{},{:.6f},{:.6f},{},{},{:.6f},{},{},{},{},{},{},{},{}\n", CsvField(run.load),
+          call.index, CsvField(report.mix[call.entry].name), call.due_s, call.sent_s,
+          CsvTime(call.first_token_s), CsvTime(call.last_token_s), call.end_s, call.prompt_tokens,
+          call.cached_prompt_tokens, call.tokens, call.first_tokens, call.drafted_tokens,
+          call.accepted_tokens, call.cancelled ? 1 : 0, CodeName(call.code));
     }
   }
   return csv;

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """Compares tokens per second through gRPC with the engine's alone, in turns, in one run.
 
-    overhead.py [--model DIR] [--streams 16] [--tokens 512] [--rounds 5] [--at-least R] [FLAGS]
+    overhead.py [--model DIR] [--streams 16] [--tokens 512] [--rounds 5] [--at-least R]
+                [--stream-intervals 0ms,10ms] [FLAGS]
 
-Each round decodes the same number of greedy sequences twice: by strata-bench, which has the engine
-in its process, and by strata-server, with strata-loadtest as its client on this machine. It prints
-both, and the median of the rounds' ratios; with --at-least it fails if that is lower. Server and
-client share the cores with the engine, as they would with a client on the same machine.
+Each round decodes the same number of greedy sequences by strata-bench, which has the engine in its
+process, and by a strata-server for each --stream-interval, with strata-loadtest as its client on
+this machine. It prints all of them, and the medians of the rounds' ratios; with --at-least it fails
+if the best of those is lower. Server and client share the cores with the engine, as they would with
+a client on the same machine.
 FLAGS go to both strata-bench and strata-server: --dtype, --threads.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import statistics
@@ -37,12 +40,12 @@ def engine_rate(arguments):
 
 
 def stream_rates(calls):
-    """What each call of a report decoded, in tokens per second after its first token."""
+    """What each call of a report decoded, in tokens per second after its first message of them."""
     for call in calls:
         if call["code"] != "OK":
             raise SystemExit(f"overhead.py: a call ended with {call['code']}")
-    return [(int(call["tokens"]) - 1) / (float(call["last_token_s"]) - float(call["first_token_s"]))
-            for call in calls]
+    return [(int(call["tokens"]) - int(call["first_tokens"]))
+            / (float(call["last_token_s"]) - float(call["first_token_s"])) for call in calls]
 
 
 def grpc_rate(arguments, server, tokens):
@@ -55,26 +58,36 @@ def grpc_rate(arguments, server, tokens):
 
 
 def compare(arguments):
-    """A pair (engine alone, through gRPC) a round."""
-    with ServerProcess(*arguments.flags, model=arguments.model) as server:
-        grpc_rate(arguments, server, WARM_UP_TOKENS)
-        return [(engine_rate(arguments), grpc_rate(arguments, server, arguments.tokens))
+    """For each round what the engine alone decodes, and each of the servers."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(ServerProcess("--stream-interval", interval,
+                                                     *arguments.flags, model=arguments.model))
+                   for interval in arguments.stream_intervals]
+        for server in servers:
+            grpc_rate(arguments, server, WARM_UP_TOKENS)
+        return [(engine_rate(arguments),
+                 *(grpc_rate(arguments, server, arguments.tokens) for server in servers))
                 for _ in range(arguments.rounds)]
 
 
-def table(pairs, streams):
-    lines = ["| round | engine alone, tokens/s | through gRPC | of it |", "|---:|---:|---:|---:|"]
-    lines += [f"| {i} | {engine:.0f} | {grpc:.0f} | {grpc / engine:.3f} |"
-              for i, (engine, grpc) in enumerate(pairs, 1)]
-    engine, grpc = (statistics.median(rates) for rates in zip(*pairs))
-    lines.append(f"| median | {engine:.0f} | {grpc:.0f} | {ratio(pairs):.3f} |")
-    lines += ["", f"A token of each stream takes {1e3 * streams / engine:.3f} ms, and "
-                  f"{1e3 * streams / grpc:.3f} ms through gRPC."]
+def table(rounds, streams, intervals):
+    lines = ["| round | engine alone, tokens/s |" + "".join(
+                 f" gRPC, {interval} between messages | of it |" for interval in intervals),
+             "|---:|---:|" + "---:|---:|" * len(intervals)]
+    medians = [statistics.median(rates) for rates in zip(*rounds)]
+    for name, (engine, *served) in [*enumerate(rounds, 1), ("median", medians)]:
+        parts = ratios(rounds) if name == "median" else [rate / engine for rate in served]
+        lines.append(f"| {name} | {engine:.0f} |" + "".join(
+            f" {rate:.0f} | {part:.3f} |" for rate, part in zip(served, parts)))
+    times = ", ".join(f"{1e3 * streams / rate:.3f}" for rate in medians)
+    lines += ["", f"From one token of a stream to the next: {times} ms."]
     return "\n".join(lines)
 
 
-def ratio(pairs):
-    return statistics.median(grpc / engine for engine, grpc in pairs)
+def ratios(rounds):
+    """Of each server: the median of the rounds, each compared by itself."""
+    return [statistics.median(rates)
+            for rates in zip(*([rate / engine for rate in served] for engine, *served in rounds))]
 
 
 def main():
@@ -84,10 +97,11 @@ def main():
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--at-least", type=float, default=0)
+    parser.add_argument("--stream-intervals", type=lambda text: text.split(","), default=["0ms"])
     arguments, arguments.flags = parser.parse_known_args()
-    pairs = compare(arguments)
-    print(table(pairs, arguments.streams))
-    if ratio(pairs) < arguments.at_least:
+    rounds = compare(arguments)
+    print(table(rounds, arguments.streams, arguments.stream_intervals))
+    if max(ratios(rounds)) < arguments.at_least:
         sys.exit(f"overhead.py: less than {arguments.at_least} of the engine alone")
 
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@ CallRecord Succeeded(double due_s, double ttft_s, double token_time_s, int token
   call.due_s = due_s;
   call.sent_s = due_s;
   call.first_token_s = due_s + ttft_s;
+  call.first_tokens = std::min(tokens, 1);
   call.last_token_s = call.first_token_s + token_time_s * (tokens - 1);
   call.end_s = call.last_token_s;
   call.tokens = tokens;
@@ -30,6 +32,15 @@ Observations Observe(const std::vector<CallRecord>& calls, double warmup_s) {
     collector.OnCallDone(call);
   }
   return collector.Take();
+}
+
+TEST(CallRecord, TakesNoTimeForTokensThatCameTogether) {
+  CallRecord call = Succeeded(1, 1, 0, 10);
+  call.first_tokens = 4;
+  call.last_token_s = call.first_token_s + 3;
+  EXPECT_DOUBLE_EQ(call.token_time_s(), 0.5);
+  call.first_tokens = 10;
+  EXPECT_EQ(call.token_time_s(), 0);
 }
 
 TEST(Summary, LeavesTheWarmUpOut) {
