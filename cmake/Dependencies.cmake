@@ -44,12 +44,18 @@ function(strata_static_link_line out)
   set(${out}_shared ${shared} PARENT_SCOPE)
 endfunction()
 
-# Abseil's locks, such that ThreadSanitizer sees them; before the archives that have the others.
+# Abseil's locks and gRPC's calls, such that ThreadSanitizer sees their order; before the archives that
+# have the others.
 set(locks "")
+set(calls "")
 if(STRATA_SANITIZE MATCHES "thread")
   add_library(strata_tsan_locks STATIC tests/sanitizers/absl_mutex.cc)
   target_link_libraries(strata_tsan_locks PRIVATE strata_flags)
   set(locks -Wl,-u,strata_absl_mutex strata_tsan_locks)
+  add_library(strata_tsan_calls STATIC tests/sanitizers/grpc_calls.cc)
+  target_link_libraries(strata_tsan_calls PRIVATE strata_flags)
+  set(calls -Wl,-u,strata_grpc_calls strata_tsan_calls -Wl,--wrap=grpc_call_start_batch
+      -Wl,--wrap=grpc_completion_queue_next)
 endif()
 
 strata_static_link_line(ABSL absl_status absl_statusor absl_strings absl_synchronization absl_time)
@@ -62,7 +68,7 @@ find_library(GRPC_REFLECTION_ARCHIVE NAMES libgrpc++_reflection.a REQUIRED)
 find_library(PROTOBUF_ARCHIVE NAMES libprotobuf.a REQUIRED)
 add_library(strata_grpc INTERFACE)
 target_link_libraries(strata_grpc INTERFACE
-  ${locks} -Wl,--whole-archive ${GRPC_REFLECTION_ARCHIVE} -Wl,--no-whole-archive
+  ${locks} ${calls} -Wl,--whole-archive ${GRPC_REFLECTION_ARCHIVE} -Wl,--no-whole-archive
   -Wl,--start-group ${GRPC_archives} ${PROTOBUF_ARCHIVE} -Wl,--end-group
   ${GRPC_shared} Threads::Threads)
 if(STRATA_FUZZ)
