@@ -136,6 +136,9 @@ struct RowBatch {
   // that slot, in place of token_ids'.
   std::span<const int32_t> draft_slots = {};
   const Chooser* chooser = nullptr;
+  // Of drafts: row i of the embedding table is token first_token + i, of so many. Others have none.
+  int32_t first_token = 0;
+  int32_t num_tokens = INT32_MAX;
 };
 
 class Backend {

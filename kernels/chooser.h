@@ -12,6 +12,9 @@
 // A row's choice depends on no other row's (as all operations, see backend.h), but for the drafts
 // before it in its sequence.
 //
+// Choosers of several devices of one kind of backend that are told the same, of logits with the
+// same bits, choose the same. So the ranks of a group each choose for themselves (REQUIRED).
+//
 // Thread rule and errors as of the Backend that made it, which must outlive it.
 
 #ifndef STRATA_KERNELS_CHOOSER_H_
@@ -79,9 +82,12 @@ struct ChoiceRound {
 
 // Rows of logits in device memory.
 struct LogitRows {
-  ConstTensorView values;        // f32 [n, width]
+  ConstTensorView values;        // f32 [n, width]; in parts: [number of parts * n, widest of them]
   const int32_t* ids = nullptr;  // [width], ascending, device memory: tokens of the columns; null:
                                  // column i is token i
+  // Not empty: the columns are cut into parts of so many each, or none, as ranks gather theirs. The
+  // i-th part is f32 [n, part_widths[i]] and begins at row i * n of `values`. Host memory.
+  std::span<const int32_t> part_widths = {};
 };
 
 struct DraftChoice {
@@ -146,6 +152,7 @@ struct ChooserLimits {
   int max_logit_rows = 0;  // of one call
   int max_proposals = 0;
   int64_t proposal_bytes = 0;  // for all proposals together, of 4 * vocab_size bytes each
+  int num_parts = 1;           // of the logits, at most
 };
 
 }  // namespace strata::kernels

@@ -22,7 +22,7 @@ struct ActivationSizes {
   size_t attended = 0;    // operand [max_rows, heads * head_dim]
   size_t activated = 0;   // operand [max_rows, intermediate]
   size_t head_input = 0;  // f32 [max_logit_rows, hidden]
-  size_t logits = 0;      // f32 [max_logit_rows, vocab]
+  size_t logits = 0;      // f32 [max_logit_rows, vocab]; gathered: [ranks, max_logit_rows, widest]
   size_t rope = 0;        // f32 [max_context, head_dim / 2], twice
 
   // All but the exit cache.
@@ -31,8 +31,10 @@ struct ActivationSizes {
   }
 };
 
+// gathers_logits: those of all ranks, whose devices choose tokens.
 inline ActivationSizes ActivationSizesOf(const ModelConfig& config, const ModelShard& shard,
-                                         const ModelLimits& limits, kernels::DType operand_dtype) {
+                                         const ModelLimits& limits, kernels::DType operand_dtype,
+                                         bool gathers_logits) {
   const size_t operand = kernels::SizeOf(operand_dtype);
   const size_t rows = limits.max_rows;
   const size_t logit_rows = limits.max_logit_rows;
@@ -47,7 +49,9 @@ inline ActivationSizes ActivationSizesOf(const ModelConfig& config, const ModelS
   sizes.attended = rows * heads_dim * operand;
   sizes.activated = rows * shard.inner.size() * operand;
   sizes.head_input = logit_rows * hidden * sizeof(float);
-  sizes.logits = logit_rows * shard.tokens.size() * sizeof(float);
+  const size_t widest = (config.vocab_size + shard.size - 1) / shard.size;
+  const size_t tokens = gathers_logits ? shard.size * widest : shard.tokens.size();
+  sizes.logits = logit_rows * tokens * sizeof(float);
   sizes.rope = static_cast<size_t>(limits.max_context) * (config.head_dim / 2) * sizeof(float);
   return sizes;
 }

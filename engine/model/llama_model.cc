@@ -81,6 +81,10 @@ absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Create(
                     checkpoint.folder(), shard.size));
   }
   std::unique_ptr<LlamaModel> model(new LlamaModel(config, shard, backend, communicator, limits));
+  for (int rank = 0; rank < shard.size; ++rank) {
+    ASSIGN_OR_RETURN(const ModelShard of_rank, ShardOf(config, rank, shard.size));
+    model->tokens_of_ranks_.push_back(of_rank.tokens);
+  }
   RETURN_IF_ERROR(WhereMemoryLasts("loading the model", [&]() -> absl::Status {
     RETURN_IF_ERROR(model->LoadWeights(checkpoint));
     model->AllocateActivations();
@@ -134,8 +138,16 @@ absl::Status LlamaModel::LoadWeights(const Checkpoint& checkpoint) {
 }
 
 void LlamaModel::AllocateActivations() {
+  chooser_ = backend_->CreateChooser({config_.vocab_size, limits_.max_logit_rows,
+                                      limits_.max_exit_rows, limits_.proposal_bytes, shard_.size});
+  const bool gathers_logits = chooser_ != nullptr && !is_alone();
+  if (gathers_logits) {
+    for (const IndexRange& tokens : tokens_of_ranks_) {
+      head_.part_widths.push_back(static_cast<int32_t>(tokens.size()));
+    }
+  }
   const ActivationSizes sizes =
-      ActivationSizesOf(config_, shard_, limits_, backend_->operand_dtype());
+      ActivationSizesOf(config_, shard_, limits_, backend_->operand_dtype(), gathers_logits);
   hidden_ = backend_->Allocate(sizes.hidden);
   exit_cache_ = backend_->Allocate(sizes.exit_cache);
   normed_ = backend_->Allocate(sizes.normed);
@@ -151,10 +163,6 @@ void LlamaModel::AllocateActivations() {
   backend_->CopyToDevice(rope_sin_.data(), rope.sin.data(), sizes.rope);
   kv_ = backend_->CreateKvCache(
       {config_.num_layers, attention_.num_kv_heads, config_.head_dim, limits_.num_kv_blocks});
-  if (shard_.size == 1) {
-    chooser_ = backend_->CreateChooser({config_.vocab_size, limits_.max_logit_rows,
-                                        limits_.max_exit_rows, limits_.proposal_bytes});
-  }
 }
 
 void LlamaModel::Forward(const ForwardBatch& batch) {
@@ -181,7 +189,7 @@ void LlamaModel::ComputeLayers(LayerRange layers, int num_rows) {
   };
   row_layers_ += int64_t{num_rows} * (layers.end - layers.begin);
   // Collectives are no operations of the backend.
-  if (shard_.size > 1) return compute();
+  if (!is_alone()) return compute();
   const uint64_t key = static_cast<uint64_t>(layers.begin) << 48 |
                        static_cast<uint64_t>(layers.end) << 32 | static_cast<uint64_t>(num_rows);
   backend_->Repeat(key, std::cref(compute));
@@ -210,9 +218,14 @@ void LlamaModel::BeginBatch(const ForwardBatch& batch) {
     sequences_.push_back(row.sequence);
     draft_slots_.push_back(row.draft_slot);
   }
-  kernels::RowBatch rows{
-      token_ids_, positions_, sequences_, batch.block_tables, batch.max_blocks_per_sequence,
-      {},         nullptr};
+  kernels::RowBatch rows;
+  rows.token_ids = token_ids_;
+  rows.positions = positions_;
+  rows.sequences = sequences_;
+  rows.block_tables = batch.block_tables;
+  rows.max_blocks_per_sequence = batch.max_blocks_per_sequence;
+  rows.first_token = static_cast<int32_t>(shard_.tokens.begin);
+  rows.num_tokens = static_cast<int32_t>(shard_.tokens.size());
   const auto is_draft = [](int32_t slot) { return slot >= 0; };
   if (std::any_of(draft_slots_.begin(), draft_slots_.end(), is_draft)) {
     rows.draft_slots = draft_slots_;
@@ -288,21 +301,32 @@ void LlamaModel::AddProduct(ConstTensorView a, const kernels::Matrix& w, TensorV
 
 absl::StatusOr<Head> LlamaModel::SelectTokens(std::vector<int32_t> ids) {
   Head head;
+  const std::vector<int32_t> all_ids = ids;
   std::erase_if(ids, [this](int32_t id) { return !shard_.tokens.Contains(id); });
   std::vector<int32_t> rows = ids;
   for (int32_t& row : rows) row -= static_cast<int32_t>(shard_.tokens.begin);
   RETURN_IF_ERROR(WhereMemoryLasts("the head of some tokens", [&] {
     if (!rows.empty()) head.matrix = backend_->SelectRows(*head_.matrix, rows);
     if (chooser_ != nullptr) {
-      const size_t size_bytes = ids.size() * sizeof(int32_t);
+      const size_t size_bytes = all_ids.size() * sizeof(int32_t);
       head.ids_on_device = backend_->Allocate(size_bytes);
-      backend_->CopyToDevice(head.ids_on_device.data(), ids.data(), size_bytes);
+      backend_->CopyToDevice(head.ids_on_device.data(), all_ids.data(), size_bytes);
+      if (!is_alone()) head.part_widths = CountByRank(all_ids);
     }
     return absl::OkStatus();
   }));
   head.num_tokens = static_cast<int>(ids.size());
   head.token_ids = std::move(ids);
   return head;
+}
+
+std::vector<int32_t> LlamaModel::CountByRank(std::span<const int32_t> ids) const {
+  std::vector<int32_t> counts;
+  for (const IndexRange& tokens : tokens_of_ranks_) {
+    const auto is_theirs = [&tokens](int32_t id) { return tokens.Contains(id); };
+    counts.push_back(static_cast<int32_t>(std::count_if(ids.begin(), ids.end(), is_theirs)));
+  }
+  return counts;
 }
 
 const float* LlamaModel::Logits(std::span<const int32_t> rows, const Head& head) {
@@ -315,11 +339,31 @@ TensorView LlamaModel::HiddenStates() const {
 
 kernels::LogitRows LlamaModel::LogitsOnDevice(std::span<const int32_t> rows, const Head& head) {
   const auto* ids = static_cast<const int32_t*>(head.ids_on_device.data());
-  return {ComputeLogits(HiddenStates(), rows, head), ids};
+  const TensorView own = ComputeLogits(HiddenStates(), rows, head);
+  if (is_alone()) return {own, ids};
+  const TensorView parts = LogitParts(static_cast<int64_t>(rows.size()), head);
+  communicator_->AllGather(parts);
+  return {parts, ids, head.part_widths};
 }
 
 const float* LlamaModel::ReadLogits(const kernels::LogitRows& logits) {
-  return backend_->ReadBack(logits.values);
+  if (is_alone()) return backend_->ReadBack(logits.values);
+  const int64_t count = logits.values.rows / shard_.size;
+  const float* own = logits.values.as<float>() + shard_.rank * count * logits.values.cols;
+  return backend_->ReadBack({own, DType::kF32, count, logits.part_widths[shard_.rank]});
+}
+
+// Room for all ranks' logits of so many rows, in parts as of kernels::LogitRows.
+TensorView LlamaModel::LogitParts(int64_t count, const Head& head) const {
+  return logits_.View(DType::kF32, shard_.size * count,
+                      *std::max_element(head.part_widths.begin(), head.part_widths.end()));
+}
+
+TensorView LlamaModel::OwnLogits(int64_t count, const Head& head) const {
+  if (head.part_widths.empty()) return logits_.View(DType::kF32, count, head.num_tokens);
+  TensorView own = LogitParts(count, head).Rows(shard_.rank * count, count);
+  own.cols = head.num_tokens;
+  return own;
 }
 
 const float* LlamaModel::ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) {
@@ -340,7 +384,7 @@ TensorView LlamaModel::ComputeLogits(const TensorView& states, std::span<const i
   if (head.num_tokens == 0) return {};
   const TensorView input = head_input_.View(DType::kF32, count, config_.hidden_size);
   const TensorView normed = normed_.View(backend_->operand_dtype(), count, config_.hidden_size);
-  const TensorView logits = logits_.View(DType::kF32, count, head.num_tokens);
+  const TensorView logits = OwnLogits(count, head);
   backend_->GatherRows(states, rows, input);
   backend_->RmsNorm(input, static_cast<const float*>(final_norm_.data()),
                     static_cast<float>(config_.rms_norm_eps), normed);

@@ -19,7 +19,8 @@ namespace strata {
 
 // Alone or as one rank of a tensor-parallel group. The ranks make the same calls at the same time.
 // Hidden states and the exit cache are the same in all ranks; a rank's head is of its own tokens,
-// ModelShard::tokens, and so are the heads it selects, which may be of none at all.
+// ModelShard::tokens, and so are the heads it selects, which may be of none at all. Where devices
+// choose tokens, each rank does so, from rows of logits that are gathered from all.
 // Used from one thread at a time.
 class LlamaModel final : public Model, private ChoosingModel {
  public:
@@ -46,7 +47,7 @@ class LlamaModel final : public Model, private ChoosingModel {
   const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override;
   const Head& head() const override { return head_; }
   absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) override;
-  // One rank of several does not choose: it sees its own tokens' logits only.
+  // LogitsOnDevice is then a collective, and ReadLogits gives the rank's own columns.
   ChoosingModel* choosing() override { return chooser_ != nullptr ? this : nullptr; }
 
   const ModelConfig& config() const override { return config_; }
@@ -73,6 +74,7 @@ class LlamaModel final : public Model, private ChoosingModel {
 
   LlamaModel(const ModelConfig& config, const ModelShard& shard, kernels::Backend* backend,
              kernels::Communicator* communicator, const ModelLimits& limits);
+  bool is_alone() const { return shard_.size == 1; }
   absl::Status LoadWeights(const Checkpoint& checkpoint);
   void AllocateActivations();
   kernels::Buffer LoadVector(const kernels::HostMatrix& vector);
@@ -91,6 +93,11 @@ class LlamaModel final : public Model, private ChoosingModel {
                                     std::span<const int32_t> rows, const Head& head);
   const float* LogitsOf(const kernels::TensorView& states, std::span<const int32_t> rows,
                         const Head& head);
+  kernels::TensorView LogitParts(int64_t count, const Head& head) const;
+  // Of so many rows: where this rank's stand.  f32 [count, head.num_tokens]
+  kernels::TensorView OwnLogits(int64_t count, const Head& head) const;
+  // How many of `ids` each rank has.
+  std::vector<int32_t> CountByRank(std::span<const int32_t> ids) const;
 
   kernels::Chooser& chooser() override { return *chooser_; }
   kernels::LogitRows LogitsOnDevice(std::span<const int32_t> rows, const Head& head) override;
@@ -98,6 +105,7 @@ class LlamaModel final : public Model, private ChoosingModel {
 
   const ModelConfig config_;
   const ModelShard shard_;
+  std::vector<IndexRange> tokens_of_ranks_;
   const ModelLimits limits_;
   kernels::Backend* const backend_;
   kernels::LocalCommunicator alone_;

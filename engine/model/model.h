@@ -63,6 +63,9 @@ struct Head {
   int num_tokens = 0;
   std::vector<int32_t> token_ids;  // of the rows, ascending; empty: row i is token i
   kernels::Buffer ids_on_device;   // the same where the model chooses tokens on its device
+  // Of a rank whose device chooses: how many tokens of the whole head each rank has. Then
+  // ids_on_device are all of them, and the rest above is this rank's own.
+  std::vector<int32_t> part_widths;
 };
 
 struct ModelLimits {
@@ -79,9 +82,10 @@ struct ModelLimits {
 class ChoosingModel {
  public:
   virtual kernels::Chooser& chooser() = 0;
-  // As Model::Logits, left in device memory: valid until its next call or Logits'.
+  // As Model::Logits, left in device memory: valid until its next call or Logits'. The chooser
+  // takes no others.
   virtual kernels::LogitRows LogitsOnDevice(std::span<const int32_t> rows, const Head& head) = 0;
-  // Waits. As Model::Logits, of what LogitsOnDevice has returned.
+  // Waits. As Model::Logits, of what LogitsOnDevice has returned last.
   virtual const float* ReadLogits(const kernels::LogitRows& logits) = 0;
 
  protected:

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/model/group_chooser.h"
 #include "engine/model/llama_model.h"
 #include "engine/model/rank_threads.h"
 #include "engine/status_macros.h"
@@ -52,6 +53,10 @@ Head Join(std::shared_ptr<HeadParts> parts) {
   return head;
 }
 
+const std::shared_ptr<const HeadParts>& PartsOf(const Head& head) {
+  return static_cast<const ShardedMatrix&>(*head.matrix).parts();
+}
+
 }  // namespace
 
 // What the ranks' threads touch: it outlives those that are left behind.
@@ -65,9 +70,13 @@ struct TpGroup::Ranks {
 
   std::vector<float> logits;  // [max_logit_rows, vocab]; each rank writes its tokens' columns
 
+  // Where devices choose tokens; empty: they do not.
+  RankChoices choices;
+  std::shared_ptr<const HeadParts> head_on_device;  // of the logits that are left there
+
   void Load(int rank, const ModelLimits& limits);
-  void WriteLogits(int rank, LogitsOfRank logits_of_rank, std::span<const int32_t> rows,
-                   const HeadParts& head);
+  // Writes a rank's columns of some rows from `from`.
+  void WriteColumns(int rank, const float* from, size_t num_rows, const HeadParts& head);
 };
 
 // Throws what ends the group.
@@ -91,13 +100,12 @@ void TpGroup::Ranks::Load(int rank, const ModelLimits& limits) {
   throw kernels::CommunicatorError(std::string(status.message()));
 }
 
-void TpGroup::Ranks::WriteLogits(int rank, LogitsOfRank logits_of_rank,
-                                 std::span<const int32_t> rows, const HeadParts& head) {
-  const Head& part = *head.of_ranks[rank];
-  const float* from = (models[rank].get()->*logits_of_rank)(rows, part);
+void TpGroup::Ranks::WriteColumns(int rank, const float* from, size_t num_rows,
+                                  const HeadParts& head) {
+  const int width = head.of_ranks[rank]->num_tokens;
   float* to = logits.data() + head.first_columns[rank];
-  for (size_t row = 0; row < rows.size(); ++row) {
-    std::copy_n(from + row * part.num_tokens, part.num_tokens, to + row * head.num_tokens());
+  for (size_t row = 0; row < num_rows; ++row) {
+    std::copy_n(from + row * width, width, to + row * head.num_tokens());
   }
 }
 
@@ -129,6 +137,12 @@ TpGroup::TpGroup(std::shared_ptr<Ranks> ranks, std::unique_ptr<RankThreads> thre
   auto parts = std::make_shared<HeadParts>();
   for (const auto& model : ranks_->models) parts->of_ranks.push_back(&model->head());
   head_ = Join(std::move(parts));
+  for (const auto& model : ranks_->models) {
+    if (model->choosing() == nullptr) return;
+    ranks_->choices.push_back({model->choosing(), {}, {}});
+  }
+  chooser_ = std::make_unique<GroupChooser>(std::shared_ptr<RankChoices>(ranks_, &ranks_->choices),
+                                            threads_.get());
 }
 
 TpGroup::~TpGroup() = default;
@@ -144,8 +158,29 @@ void TpGroup::Synchronize() {
 const float* TpGroup::GatherLogits(LogitsOfRank logits, std::span<const int32_t> rows,
                                    const Head& head) {
   threads_->Run([ranks = ranks_, logits, rows = std::vector<int32_t>(rows.begin(), rows.end()),
-                 parts = static_cast<const ShardedMatrix&>(*head.matrix).parts()](int rank) {
-    ranks->WriteLogits(rank, logits, rows, *parts);
+                 parts = PartsOf(head)](int rank) {
+    LlamaModel* const model = ranks->models[rank].get();
+    const float* own = (model->*logits)(rows, *parts->of_ranks[rank]);
+    ranks->WriteColumns(rank, own, rows.size(), *parts);
+  });
+  return ranks_->logits.data();
+}
+
+kernels::LogitRows TpGroup::LogitsOnDevice(std::span<const int32_t> rows, const Head& head) {
+  threads_->Run([ranks = ranks_, rows = std::vector<int32_t>(rows.begin(), rows.end()),
+                 parts = PartsOf(head)](int rank) {
+    RankChoice& own = ranks->choices[rank];
+    own.logits = own.model->LogitsOnDevice(rows, *parts->of_ranks[rank]);
+  });
+  ranks_->head_on_device = PartsOf(head);
+  return ranks_->choices.front().logits;
+}
+
+const float* TpGroup::ReadLogits(const kernels::LogitRows& logits) {
+  const size_t num_rows = logits.values.rows / ranks_->choices.size();
+  threads_->Run([ranks = ranks_, num_rows, parts = ranks_->head_on_device](int rank) {
+    const RankChoice& own = ranks->choices[rank];
+    ranks->WriteColumns(rank, own.model->ReadLogits(own.logits), num_rows, *parts);
   });
   return ranks_->logits.data();
 }

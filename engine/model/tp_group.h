@@ -3,7 +3,8 @@
 //
 // What is asked of the group is given to all ranks, which run the same calls of
 // their LlamaModel side by side and meet in its collectives. Only logits leave
-// the ranks: each writes those of its tokens into the caller's rows.
+// the ranks: each writes those of its tokens into the caller's rows. Where devices choose tokens,
+// they leave only if somebody asks to see them (GroupChooser).
 
 #ifndef STRATA_ENGINE_MODEL_TP_GROUP_H_
 #define STRATA_ENGINE_MODEL_TP_GROUP_H_
@@ -36,7 +37,7 @@ class RankThreads;
 // does not come back even then is left behind with all that it may touch.
 //
 // Used from one thread at a time.
-class TpGroup final : public Model {
+class TpGroup final : public Model, private ChoosingModel {
  public:
   // The checkpoint's model over `ranks`, the r-th being rank r of their communicators' group.
   // Errors: as of LlamaModel::Create, of the first rank that fails.
@@ -53,6 +54,7 @@ class TpGroup final : public Model {
   const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override;
   const Head& head() const override { return head_; }
   absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) override;
+  ChoosingModel* choosing() override { return chooser_ != nullptr ? this : nullptr; }
 
   const ModelConfig& config() const override;
   const ModelLimits& limits() const override { return limits_; }
@@ -72,8 +74,13 @@ class TpGroup final : public Model {
 
   const float* GatherLogits(LogitsOfRank logits, std::span<const int32_t> rows, const Head& head);
 
+  kernels::Chooser& chooser() override { return *chooser_; }
+  kernels::LogitRows LogitsOnDevice(std::span<const int32_t> rows, const Head& head) override;
+  const float* ReadLogits(const kernels::LogitRows& logits) override;
+
   const std::shared_ptr<Ranks> ranks_;
   const std::unique_ptr<RankThreads> threads_;
+  std::unique_ptr<kernels::Chooser> chooser_;  // may be null
   const ModelLimits limits_;
   Head head_;
 };

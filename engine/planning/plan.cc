@@ -53,7 +53,8 @@ RankMemory MemoryOf(const ModelConfig& config, const ModelShard& shard,
   const kernels::DType operand =
       options.weights == WeightFormat::kF32 ? kernels::DType::kF32 : kernels::DType::kBF16;
   const ActivationSizes activations =
-      ActivationSizesOf(config, shard, LimitsOf(config, options.engine), operand);
+      ActivationSizesOf(config, shard, LimitsOf(config, options.engine), operand,
+                        /*gathers_logits=*/!options.hardware.is_host && shard.size > 1);
   RankMemory memory;
   memory.weights = NumWeights(config, shard) * kernels::BytesPerWeight(options.weights);
   if (!options.hardware.is_host) {

@@ -304,9 +304,23 @@ __global__ void __launch_bounds__(kRowThreads, 1)
 }
 
 __global__ void TakeDraftsKernel(const int32_t* slots, const ChosenDraft* drafts, int64_t rows,
-                                 int32_t* token_ids) {
+                                 int32_t first_token, int32_t num_tokens, int32_t* token_ids) {
   const int64_t row = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (row < rows && slots[row] >= 0) token_ids[row] = drafts[slots[row]].token;
+  if (row >= rows || slots[row] < 0) return;
+  const int32_t token = drafts[slots[row]].token - first_token;
+  token_ids[row] = token >= 0 && token < num_tokens ? token : -1;
+}
+
+__global__ void JoinPartsKernel(const float* parts, const int32_t* widths, int64_t widest,
+                                int64_t width, float* whole) {
+  const int64_t column = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  const int64_t row = blockIdx.y;
+  const int64_t rows = gridDim.y;
+  const int64_t part = blockIdx.z;
+  if (column >= widths[part]) return;
+  int64_t first = 0;
+  for (int64_t i = 0; i < part; ++i) first += widths[i];
+  whole[row * width + first + column] = parts[part * rows * widest + row * widths[part] + column];
 }
 
 }  // namespace
@@ -328,10 +342,16 @@ void VerifyDrafts(cudaStream_t stream, const DeviceRound& round, const TargetCho
 }
 
 void TakeDrafts(cudaStream_t stream, const int32_t* slots, const ChosenDraft* drafts, int64_t rows,
-                int32_t* token_ids) {
+                int32_t first_token, int32_t num_tokens, int32_t* token_ids) {
   if (rows == 0) return;
   Launch(stream, Extent(CeilDiv(rows, kThreads)), kThreads, TakeDraftsKernel, slots, drafts, rows,
-         token_ids);
+         first_token, num_tokens, token_ids);
+}
+
+void JoinParts(cudaStream_t stream, const float* parts, const int32_t* widths, int num_parts,
+               int64_t widest, int64_t rows, int64_t width, float* whole) {
+  Launch(stream, Extent(CeilDiv(widest, kThreads), rows, num_parts), kThreads, JoinPartsKernel,
+         parts, widths, widest, width, whole);
 }
 
 }  // namespace strata::kernels::cuda

@@ -47,6 +47,11 @@ struct DeviceLogits {
   int width = 0;
 };
 
+// whole = the columns of all parts side by side. The i-th of `parts` is f32 [rows, widths[i]] and
+// begins at i * rows * widest.  widths [num_parts], device memory, whole f32 [rows, width]
+void JoinParts(cudaStream_t stream, const float* parts, const int32_t* widths, int num_parts,
+               int64_t widest, int64_t rows, int64_t width, float* whole);
+
 // What one block has to do. `choice` in device memory.
 void ChooseDrafts(cudaStream_t stream, const DeviceRound& round, const DeviceLogits& logits,
                   const DraftChoice* choices, int count);
@@ -62,9 +67,10 @@ struct VerifySpan {
 void VerifyDrafts(cudaStream_t stream, const DeviceRound& round, const TargetChoice* choices,
                   const VerifySpan* spans, int num_spans);
 
-// token_ids[i] = the draft in slots[i], where that is not -1.
+// token_ids[i] = the draft in slots[i] less first_token, where that slot is not -1; -1 for what is
+// none of the num_tokens from there on.
 void TakeDrafts(cudaStream_t stream, const int32_t* slots, const ChosenDraft* drafts, int64_t rows,
-                int32_t* token_ids);
+                int32_t first_token, int32_t num_tokens, int32_t* token_ids);
 
 }  // namespace strata::kernels::cuda
 

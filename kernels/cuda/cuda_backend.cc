@@ -133,7 +133,8 @@ void Batch::Begin(const RowBatch& batch) {
   if (!batch.draft_slots.empty()) {
     cuda::TakeDrafts(device_->stream(), device + slots,
                      static_cast<const CudaChooser*>(batch.chooser)->drafts(),
-                     static_cast<int64_t>(batch.draft_slots.size()), device + tokens);
+                     static_cast<int64_t>(batch.draft_slots.size()), batch.first_token,
+                     batch.num_tokens, device + tokens);
   }
   on_device_ = {device + tokens, device + positions, device + sequences, device + tables, stride};
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "kernels/cuda/cuda_error.h"
@@ -26,7 +27,8 @@ CudaChooser::CudaChooser(std::shared_ptr<Device> device, const ChooserLimits& li
       proposal_totals_(Device::Allocate(device_, sizeof(double) * num_proposals_)),
       weights_(Device::Allocate(
           device_, sizeof(float) * static_cast<size_t>(limits.max_logit_rows) * limits.vocab_size)),
-      weight_totals_(Device::Allocate(device_, sizeof(double) * limits.max_logit_rows)) {
+      weight_totals_(Device::Allocate(device_, sizeof(double) * limits.max_logit_rows)),
+      whole_(limits.num_parts > 1 ? Device::Allocate(device_, weights_.size_bytes()) : Buffer()) {
   round_.vocab_size = limits.vocab_size;
   round_.proposals = static_cast<float*>(proposals_.data());
   round_.proposal_totals = static_cast<double*>(proposal_totals_.data());
@@ -83,10 +85,22 @@ void CudaChooser::Draft(const LogitRows& logits, std::span<const DraftChoice> ch
   if (choices.empty()) return;
   device_->Select();
   Append(choices);
-  const auto* on_device = reinterpret_cast<const DraftChoice*>(Send(call_memory_));
-  ChooseDrafts(device_->stream(), round_,
-               {logits.values.as<float>(), logits.ids, static_cast<int>(logits.values.cols)},
-               on_device, static_cast<int>(choices.size()));
+  const size_t part_widths = Append(logits.part_widths);
+  const std::byte* const at = Send(call_memory_);
+  ChooseDrafts(device_->stream(), round_, Join(logits, at + part_widths),
+               reinterpret_cast<const DraftChoice*>(at), static_cast<int>(choices.size()));
+}
+
+DeviceLogits CudaChooser::Join(const LogitRows& logits, const std::byte* part_widths) {
+  const auto* const values = logits.values.as<float>();
+  const std::span<const int32_t> widths = logits.part_widths;
+  if (widths.empty()) return {values, logits.ids, static_cast<int>(logits.values.cols)};
+  const int num_parts = static_cast<int>(widths.size());
+  const int width = std::accumulate(widths.begin(), widths.end(), 0);
+  auto* const whole = static_cast<float*>(whole_.data());
+  JoinParts(device_->stream(), values, reinterpret_cast<const int32_t*>(part_widths), num_parts,
+            logits.values.cols, logits.values.rows / num_parts, width, whole);
+  return {whole, logits.ids, width};
 }
 
 void CudaChooser::Verify(const LogitRows& logits, std::span<const TargetChoice> choices) {
@@ -104,12 +118,11 @@ void CudaChooser::Verify(const LogitRows& logits, std::span<const TargetChoice> 
   }
   Append(choices);
   const size_t spans = Append(std::span<const VerifySpan>(spans_));
+  const size_t part_widths = Append(logits.part_widths);
   const std::byte* const at = Send(call_memory_);
   const auto* on_device = reinterpret_cast<const TargetChoice*>(at);
   const cudaStream_t stream = device_->stream();
-  ChooseTargets(stream, round_,
-                {logits.values.as<float>(), logits.ids, static_cast<int>(logits.values.cols)},
-                on_device, count);
+  ChooseTargets(stream, round_, Join(logits, at + part_widths), on_device, count);
   VerifyDrafts(stream, round_, on_device, reinterpret_cast<const VerifySpan*>(at + spans),
                static_cast<int>(spans_.size()));
 }

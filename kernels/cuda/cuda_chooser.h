@@ -36,10 +36,13 @@ class CudaChooser final : public Chooser {
   size_t Append(std::span<const T> items);
   // Sends what was appended to `memory`; returns where it is.
   const std::byte* Send(Scratch& memory);
+  // Whole rows. part_widths: those of `logits`, in device memory.
+  DeviceLogits Join(const LogitRows& logits, const std::byte* part_widths);
 
   const std::shared_ptr<Device> device_;
   const int num_proposals_;
   const Buffer proposals_, proposal_totals_, weights_, weight_totals_;
+  const Buffer whole_;  // f32 [max_logit_rows, vocab_size], where logits come in parts
   Scratch round_memory_, call_memory_, verdicts_, results_;
   size_t result_bytes_ = 0;
   int num_slots_ = 0;

@@ -13,11 +13,10 @@
 #include <utility>
 #include <vector>
 
-#include "engine/engine.h"
 #include "kernels/cuda/cuda_ranks.h"
+#include "tests/cuda/emulated_ranks.h"
 #include "tests/cuda_emulator/emulator.h"
 #include "tests/support/collecting_sink.h"
-#include "tests/support/test_models.h"
 
 namespace strata {
 namespace {
@@ -29,19 +28,7 @@ using kernels::RankDevice;
 using kernels::WeightFormat;
 using ::testing::HasSubstr;
 
-constexpr std::chrono::minutes kLong{5};
 constexpr std::chrono::milliseconds kShort{300};
-
-std::vector<RankDevice> OpenRanks(int num_ranks, std::chrono::milliseconds timeout,
-                                  WeightFormat weights = WeightFormat::kF32,
-                                  Schedule schedule = Schedule::kForward,
-                                  size_t memory_bytes = size_t{1} << 30) {
-  cuda_emulator::Configure({.schedule = schedule,
-                            .lazy_streams = true,
-                            .num_devices = num_ranks,
-                            .memory_bytes = memory_bytes});
-  return kernels::CreateCudaRanks({weights, 0, /*deterministic=*/true}, num_ranks, timeout);
-}
 
 // Runs `task` for each rank in a thread of its own. What each has thrown, or "".
 std::vector<std::string> RunRanks(std::vector<RankDevice>& ranks,
@@ -215,18 +202,6 @@ TEST(CudaRanksDeathTest, UnequalCollectivesAreCaught) {
 
 // ---- The engine ------------------------------------------------------------
 
-absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(std::vector<RankDevice> ranks) {
-  EngineOptions options;
-  options.max_context = 96;
-  options.kv_cache_bytes = 4 << 20;
-  options.max_sequences = 6;
-  options.max_batch_tokens = 48;
-  auto checkpoint = Checkpoint::Open(TinyModel());
-  auto tokenizer = Tokenizer::Open(TinyModel(), (*checkpoint)->config().vocab_size);
-  return Engine::Create(*std::move(checkpoint), *std::move(tokenizer), std::move(ranks), options,
-                        nullptr, nullptr);
-}
-
 GenerateRequest Request(int prompt_tokens, int exit_layer) {
   GenerateRequest request;
   std::vector<TokenId> prompt(prompt_tokens);
@@ -248,11 +223,10 @@ GenerateRequest Request(int prompt_tokens, int exit_layer) {
 // Within one number of ranks to the bit, whatever the drafts and the order of threads; between
 // numbers of ranks where margins allow.
 TEST(CudaRanksEngine, TokensAreThoseOfOneGpuAndDoNotDependOnDrafts) {
-  const CollectedSample one = Generate(**OpenEngine(OpenRanks(1, kLong)), Request(19, 0));
+  const CollectedSample one = Generate(**OpenOver(OpenRanks(1, kLong)), Request(19, 0));
   for (const int num_ranks : {2, 4}) {
     SCOPED_TRACE(std::to_string(num_ranks) + " ranks");
-    const CollectedSample plain =
-        Generate(**OpenEngine(OpenRanks(num_ranks, kLong)), Request(19, 0));
+    const CollectedSample plain = Generate(**OpenOver(OpenRanks(num_ranks, kLong)), Request(19, 0));
     for (size_t i = 0; i < one.token_ids.size(); ++i) {
       const auto& top = one.logprobs[i].top;
       if (top[0].logprob - top[1].logprob < 1e-3f) break;
@@ -260,7 +234,7 @@ TEST(CudaRanksEngine, TokensAreThoseOfOneGpuAndDoNotDependOnDrafts) {
       EXPECT_NEAR(plain.logprobs[i].logprob, one.logprobs[i].logprob, 1e-3);
     }
     const auto engine =
-        OpenEngine(OpenRanks(num_ranks, kLong, WeightFormat::kF32, Schedule::kRandom));
+        OpenOver(OpenRanks(num_ranks, kLong, WeightFormat::kF32, Schedule::kRandom));
     ASSERT_TRUE(engine.ok()) << engine.status();
     const auto company = std::make_shared<CollectingSink>();
     ASSERT_TRUE((*engine)->Submit(Request(7, 2), company).ok());
@@ -274,8 +248,8 @@ TEST(CudaRanksEngine, TokensAreThoseOfOneGpuAndDoNotDependOnDrafts) {
 }
 
 TEST(CudaRanksEngine, ARankWithoutRoomFailsTheLoad) {
-  const auto engine = OpenEngine(OpenRanks(2, kLong, WeightFormat::kBF16, Schedule::kForward,
-                                           /*memory_bytes=*/size_t{150} << 10));
+  const auto engine = OpenOver(OpenRanks(2, kLong, WeightFormat::kBF16, Schedule::kForward,
+                                         /*memory_bytes=*/size_t{150} << 10));
   ASSERT_FALSE(engine.ok());
   EXPECT_THAT(std::string(engine.status().message()), HasSubstr("out of memory"));
 }

@@ -52,8 +52,10 @@ using MakeLogits = std::function<std::vector<float>(TokenId token, int position,
 // A model that looks its logits up. With a backend, that one chooses.
 class TableModel final : public Model, private ChoosingModel {
  public:
-  TableModel(int vocab_size, MakeLogits make, kernels::Backend* backend, int64_t proposal_bytes)
-      : make_(std::move(make)), backend_(backend) {
+  // The logits that the backend gets come in `num_parts`, as from so many ranks.
+  TableModel(int vocab_size, MakeLogits make, kernels::Backend* backend, int64_t proposal_bytes,
+             int num_parts)
+      : make_(std::move(make)), backend_(backend), num_parts_(num_parts) {
     config_.vocab_size = vocab_size;
     config_.num_layers = kNumLayers;
     limits_.max_exit_rows = 64;
@@ -62,8 +64,8 @@ class TableModel final : public Model, private ChoosingModel {
     head_.num_tokens = vocab_size;
     if (backend == nullptr) return;
     chooser_ = backend->CreateChooser(
-        {vocab_size, kMaxLogitRows, limits_.max_exit_rows, limits_.proposal_bytes});
-    logits_ = backend->Allocate(sizeof(float) * kMaxLogitRows * vocab_size);
+        {vocab_size, kMaxLogitRows, limits_.max_exit_rows, limits_.proposal_bytes, num_parts});
+    logits_ = backend->Allocate(sizeof(float) * kMaxLogitRows * (vocab_size + num_parts));
   }
 
   void Forward(const ForwardBatch& batch) override {
@@ -109,9 +111,41 @@ class TableModel final : public Model, private ChoosingModel {
   kernels::Chooser& chooser() override { return *chooser_; }
   kernels::LogitRows LogitsOnDevice(std::span<const int32_t> rows, const Head& head) override {
     Logits(rows, head);
-    backend_->CopyToDevice(logits_.data(), values_.data(), values_.size() * sizeof(float));
-    return {logits_.View(DType::kF32, static_cast<int64_t>(rows.size()), head.num_tokens),
-            static_cast<const int32_t*>(head.ids_on_device.data())};
+    const auto* ids = static_cast<const int32_t*>(head.ids_on_device.data());
+    const auto count = static_cast<int64_t>(rows.size());
+    const kernels::TensorView whole = logits_.View(DType::kF32, count, head.num_tokens);
+    if (num_parts_ > 1) return {CopyParts(count, head), ids, part_widths_};
+    backend_->CopyToDevice(whole.data, values_.data(), values_.size() * sizeof(float));
+    return {whole, ids};
+  }
+  // Cuts values_ into parts of about as many tokens of the vocabulary.
+  kernels::TensorView CopyParts(int64_t count, const Head& head) {
+    std::vector<int> ends = {0};  // columns
+    for (int part = 0; part < num_parts_; ++part) {
+      int column = ends.back();
+      const int end = config_.vocab_size * (part + 1) / num_parts_;
+      while (column < head.num_tokens &&
+             (head.token_ids.empty() ? column : head.token_ids[column]) < end) {
+        ++column;
+      }
+      ends.push_back(column);
+    }
+    part_widths_.clear();
+    for (int part = 0; part < num_parts_; ++part) {
+      part_widths_.push_back(ends[part + 1] - ends[part]);
+    }
+    const int widest = *std::max_element(part_widths_.begin(), part_widths_.end());
+    const kernels::TensorView all = logits_.View(DType::kF32, num_parts_ * count, widest);
+    for (int part = 0; part < num_parts_; ++part) {
+      std::vector<float> columns;
+      for (int64_t row = 0; row < count; ++row) {
+        const float* const values = values_.data() + row * head.num_tokens;
+        columns.insert(columns.end(), values + ends[part], values + ends[part + 1]);
+      }
+      backend_->CopyToDevice(all.Rows(part * count, count).data, columns.data(),
+                             columns.size() * sizeof(float));
+    }
+    return all;
   }
   const float* ReadLogits(const kernels::LogitRows& logits) override {
     return backend_->ReadBack(logits.values);
@@ -119,6 +153,7 @@ class TableModel final : public Model, private ChoosingModel {
 
   const MakeLogits make_;
   kernels::Backend* const backend_;
+  const int num_parts_;
   ModelConfig config_;
   ModelLimits limits_;
   Head head_;
@@ -126,6 +161,7 @@ class TableModel final : public Model, private ChoosingModel {
   Buffer logits_;
   std::vector<ForwardRow> rows_;
   std::vector<float> values_;
+  std::vector<int32_t> part_widths_;
 };
 
 // Asks for confidences, and ends a row's drafting by them.
@@ -154,6 +190,7 @@ struct World {
   int64_t proposal_bytes = 1 << 20;
   std::vector<TokenId> draft_tokens;  // empty: all
   bool cautious = false;
+  int num_parts = 1;
   int num_rounds = 6;
 };
 
@@ -183,7 +220,7 @@ std::unique_ptr<Sequence> MakeSequence(const GenerateRequest& params, uint64_t i
 
 Outcome RunRounds(const World& world, const std::vector<GenerateRequest>& requests,
                   kernels::Backend* backend) {
-  TableModel model(world.vocab_size, world.make, backend, world.proposal_bytes);
+  TableModel model(world.vocab_size, world.make, backend, world.proposal_bytes, world.num_parts);
   const SteadyClock clock;
   RoundExecutor executor({world.verification, world.proposal_bytes}, &model, &clock);
   Head draft_head;
@@ -376,6 +413,18 @@ TEST_F(DeviceRounds, DraftFromSomeTokens) {
   world.make = RandomLogits(world.vocab_size, 2);
   for (TokenId id = 1; id < world.vocab_size; id += 1 + id % 3) world.draft_tokens.push_back(id);
   for (const bool seeded : {false, true}) Compare(world, ManyRequests(world.vocab_size, seeded));
+}
+
+// As ranks gather them; then drafts are from some tokens, none of which the second has.
+TEST_F(DeviceRounds, ChooseFromParts) {
+  World world;
+  world.make = RandomLogits(world.vocab_size, 2);
+  world.num_parts = 3;
+  Compare(world, ManyRequests(world.vocab_size, /*seeded=*/true));
+  for (TokenId id = 1; id < world.vocab_size; id += id == 31 ? 40 : 2) {
+    world.draft_tokens.push_back(id);
+  }
+  Compare(world, ManyRequests(world.vocab_size, /*seeded=*/false));
 }
 
 TEST_F(DeviceRounds, DraftNoFurtherThanProposalsFind) {

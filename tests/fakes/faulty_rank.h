@@ -20,6 +20,7 @@ namespace strata {
 // throw, or not come back.
 using Fault = std::function<void(const std::string& operation)>;
 
+// Has no chooser, whatever the other has: tokens are chosen on the host.
 class FaultyBackend final : public kernels::Backend {
  public:
   FaultyBackend(std::unique_ptr<kernels::Backend> backend, Fault fault)

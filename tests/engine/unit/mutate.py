@@ -203,6 +203,31 @@ MUTANTS = {
         "sequence_.uniforms.begin + num_drafts_ + verdict_.num_uniforms++",
         "sequence_.uniforms.begin + verdict_.num_uniforms++",
         "verification draws with the drafts' numbers"),
+    "cuda_draft_of_first_rank": (
+        "choice_kernels.cu",
+        "drafts[slots[row]].token - first_token;",
+        "drafts[slots[row]].token - 0 * first_token;",
+        "ranks but the first take a draft for one of the first's tokens"),
+    "cuda_draft_of_every_rank": (
+        "choice_kernels.cu",
+        "token >= 0 && token < num_tokens ? token : -1;",
+        "(token % num_tokens + num_tokens) % num_tokens;",
+        "ranks that do not have a draft's token embed another"),
+    "cuda_parts_reversed": (
+        "choice_kernels.cu",
+        "parts[part * rows * widest +",
+        "parts[(gridDim.z - 1 - part) * rows * widest +",
+        "each rank's logits stand where another's should"),
+    "cuda_parts_as_wide_as_the_widest": (
+        "choice_kernels.cu",
+        "row * widths[part] + column];",
+        "row * widest + column];",
+        "rows of a narrow part are read as if it were the widest"),
+    "cuda_all_gather_the_first_part": (
+        "nccl_communicator.cc",
+        "x.as<char>() + rank_ * part, x.data,",
+        "x.as<char>() + 0 * rank_ * part, x.data,",
+        "every rank gives what stands in the first one's place"),
     "cuda_row_not_yet_copied": (
         "choice_kernels.cu",
         """c.changed[i] = c.raw.values[i];
