@@ -72,7 +72,8 @@ struct Setting {
     return RateOf(half);
   }
   static double RateOf(const std::vector<Measurement>& runs) {
-    return MedianOf(runs, [](const Measurement& run) { return run.tokens_per_second(); });
+    return MedianOf(runs,
+                    [](const Measurement& run) { return run.concurrent_tokens_per_second(); });
   }
 };
 
@@ -121,7 +122,7 @@ double ResampledRate(const std::vector<Measurement>& runs, std::mt19937& random)
   std::uniform_int_distribution<size_t> any(0, runs.size() - 1);
   std::vector<size_t> drawn(runs.size());
   for (size_t& which : drawn) which = any(random);
-  return MedianOf(drawn, [&](size_t which) { return runs[which].tokens_per_second(); });
+  return MedianOf(drawn, [&](size_t which) { return runs[which].concurrent_tokens_per_second(); });
 }
 
 // Where the ratio of the medians lies but for 5%, by resampling (the bootstrap: Efron, 1979).

@@ -41,28 +41,24 @@ class TimingSink final : public TokenSink {
   }
 
   // After Wait returned OK.
-  Instant first() const { return arrivals_.front().at; }
-  Instant last() const { return arrivals_.back().at; }
-  int TokensAfter(Instant start) const {
-    int tokens = 0;
-    for (const Arrival& arrival : arrivals_) {
-      if (arrival.at > start) tokens += arrival.num_tokens;
-    }
-    return tokens;
-  }
+  const std::vector<Arrival>& arrivals() const { return arrivals_; }
   const SpeculationStats& speculation() const { return finished_.speculation; }
 
  private:
-  struct Arrival {
-    Instant at;
-    int num_tokens;
-  };
   std::mutex mu_;
   std::condition_variable done_;
   std::vector<Arrival> arrivals_;
   FinishedEvent finished_;
   std::optional<absl::Status> status_;
 };
+
+int TokensBetween(const std::vector<Arrival>& arrivals, Instant start, Instant end) {
+  int tokens = 0;
+  for (const Arrival& arrival : arrivals) {
+    if (arrival.at > start && arrival.at <= end) tokens += arrival.num_tokens;
+  }
+  return tokens;
+}
 
 }  // namespace
 
@@ -79,6 +75,25 @@ void RoundTotals::OnRound(const RoundReport& report) {
   totals_.emitted_tokens += report.emitted_tokens;
 }
 
+Measurement MeasureArrivals(Instant submitted, const std::vector<std::vector<Arrival>>& requests) {
+  Instant first = submitted, last = submitted, first_end = Instant::max();
+  for (const std::vector<Arrival>& arrivals : requests) {
+    first = std::max(first, arrivals.front().at);
+    last = std::max(last, arrivals.back().at);
+    first_end = std::min(first_end, arrivals.back().at);
+  }
+  if (first_end <= first) first_end = last;
+  Measurement result;
+  result.prefill_seconds = Seconds(first - submitted);
+  result.decode_seconds = Seconds(last - first);
+  result.concurrent_seconds = Seconds(first_end - first);
+  for (const std::vector<Arrival>& arrivals : requests) {
+    result.decoded_tokens += TokensBetween(arrivals, first, last);
+    result.concurrent_tokens += TokensBetween(arrivals, first, first_end);
+  }
+  return result;
+}
+
 absl::StatusOr<Measurement> Measure(Engine& engine, RoundTotals& rounds,
                                     const std::vector<GenerateRequest>& requests) {
   rounds.Reset();
@@ -92,16 +107,10 @@ absl::StatusOr<Measurement> Measure(Engine& engine, RoundTotals& rounds,
   // OnDone comes from within the last round; its report is in once the engine is idle.
   engine.WaitUntilIdle(Instant::max());
 
-  Instant first = submitted, last = submitted;
+  std::vector<std::vector<Arrival>> arrivals;
+  for (const auto& sink : sinks) arrivals.push_back(sink->arrivals());
+  Measurement result = MeasureArrivals(submitted, arrivals);
   for (const auto& sink : sinks) {
-    first = std::max(first, sink->first());
-    last = std::max(last, sink->last());
-  }
-  Measurement result;
-  result.prefill_seconds = Seconds(first - submitted);
-  result.decode_seconds = Seconds(last - first);
-  for (const auto& sink : sinks) {
-    result.decoded_tokens += sink->TokensAfter(first);
     const SpeculationStats& stats = sink->speculation();
     result.speculation.rounds += stats.rounds - 1;
     result.speculation.drafted_tokens += stats.drafted_tokens;
