@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Loads a server of models/demo for long, at a share of what it can take, and looks for leaks.
 
-    soak.py [--minutes 30] [--load 0.8] [--cancel 0.1] [--out FOLDER]
+    soak.py [--minutes 30] [--load 0.8] [--cancel 0.1] [--out FOLDER] [FLAGS]
 
 First it measures how many calls a second the server can take; then it sends the share of them,
 some of which are cancelled halfway, and watches the server's memory, open files and KV blocks.
 It fails if a call fails, if a block, a row of the exit cache or a file is left over, or if memory
-grows. FOLDER gets samples.csv, load.html and soak.md.
+grows. FOLDER gets samples.csv, load.html and soak.md. FLAGS go to strata-server.
 """
 
 import argparse
@@ -140,7 +140,7 @@ def write_report(folder, arguments, capacity, samples, last, run, found):
 
 
 def soak(arguments, folder):
-    with ServerProcess() as server:
+    with ServerProcess(*arguments.flags) as server:
         capacity = measure_capacity(server)
         start = time.monotonic()
         files_before = idle_sample(server, start, sys.maxsize).files
@@ -168,7 +168,7 @@ def main():
     parser.add_argument("--load", type=float, default=0.8, help="share of the capacity")
     parser.add_argument("--cancel", type=float, default=0.1, help="share of calls cancelled")
     parser.add_argument("--out", type=pathlib.Path)
-    arguments = parser.parse_args()
+    arguments, arguments.flags = parser.parse_known_args()
     if arguments.out is None:
         with tempfile.TemporaryDirectory() as folder:
             return 1 if soak(arguments, pathlib.Path(folder)) else 0
