@@ -50,7 +50,8 @@ void Speculate(GenerateRequest& request, int exit_layer, int num_draft_tokens) {
   request.speculation.num_draft_tokens = num_draft_tokens;
 }
 
-// Greedy and seeded, plainly and with what only a whole row tells.
+// Greedy and seeded, plainly and with what only a whole row tells; log-probabilities and drafts
+// that the host asks for within a round.
 std::vector<GenerateRequest> SomeRequests() {
   std::vector<GenerateRequest> requests = {Request(1), Request(9), Request(17), Request(23)};
   requests[1].sampling.temperature = 0.9f;
@@ -61,6 +62,7 @@ std::vector<GenerateRequest> SomeRequests() {
   requests[2].sampling.repetition_penalty = 1.2f;
   requests[2].sampling.logit_bias = {{3, 2.0f}, {1500, 4.0f}};
   requests[3].output.logprobs = 2;
+  requests[3].output.stream_drafts = true;
   return requests;
 }
 
@@ -129,6 +131,7 @@ TEST_P(RankChoicesOver, AreTheEnginesWhateverIsDrafted) {
     EXPECT_GT(actual[i].finished->speculation.drafted_tokens, 0);
   }
   EXPECT_GT(on_devices->GetCounters().accepted_tokens, 0);
+  EXPECT_FALSE(actual[3].drafts.empty());
 }
 
 // A round is told to all devices as a whole, and each is waited for once.
