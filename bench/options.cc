@@ -77,8 +77,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
   CLI::App app(kDescription, "strata-bench");
   app.option_defaults()->always_capture_default();
   app.add_option("--model", options.model, "Checkpoint folder")->required();
-  app.add_option("--dtype", dtype, "Weight type; by default a packed folder's own, else bf16")
-      ->check(CLI::IsMember({"bf16", "f32", "int8", "int4"}));
+  app.add_option("--dtype", dtype,
+                 "Weight type, f16 on GPUs only; by default a packed folder's own, else bf16")
+      ->check(CLI::IsMember({"bf16", "f16", "f32", "int8", "int4"}));
   app.add_option("--threads", options.num_threads, "Threads; 0: one per core")
       ->check(CLI::Range(0, 1024));
   app.add_flag("--pin-threads", options.pin_threads, "Each thread stays on a core of its own");

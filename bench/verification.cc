@@ -131,7 +131,11 @@ absl::StatusOr<Model> OpenModel(const Options& options) {
   ASSIGN_OR_RETURN(opened.tokenizer, Tokenizer::Open(options.model, config.vocab_size));
   ASSIGN_OR_RETURN(const kernels::WeightFormat weights,
                    ChooseWeightFormat(*opened.checkpoint, options.dtype));
-  opened.backend = kernels::CreateCpuBackend({weights, options.num_threads, ""});
+  try {
+    opened.backend = kernels::CreateCpuBackend({weights, options.num_threads, ""});
+  } catch (const kernels::DeviceError& error) {
+    return absl::InvalidArgumentError(error.what());
+  }
   ModelLimits limits;
   limits.max_context = std::min(config.max_position_embeddings, 1024);
   limits.num_kv_blocks = limits.max_context / kernels::kKvBlockTokens;

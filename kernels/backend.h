@@ -48,6 +48,14 @@ class DeviceError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// The float type beside such weights: of KV, of a GPU's operands and, unless they are quantised, of
+// the weights themselves.
+constexpr DType FloatTypeOf(WeightFormat format) {
+  return format == WeightFormat::kF32   ? DType::kF32
+         : format == WeightFormat::kF16 ? DType::kF16
+                                        : DType::kBF16;
+}
+
 // A weight matrix in the backend's own layout. Computes y = W x.
 class Matrix {
  public:

@@ -1,5 +1,6 @@
-// Conversions between f32, bf16 and f16 on the host. To bf16: round to nearest
-// even, NaN stays NaN, subnormals are kept.
+// Conversions between f32, bf16 and f16 on the host. To bf16 and f16: round to
+// nearest even, NaN stays NaN, subnormals are kept, what is too large becomes
+// infinite.
 
 #ifndef STRATA_KERNELS_FLOAT_TYPES_H_
 #define STRATA_KERNELS_FLOAT_TYPES_H_
@@ -32,6 +33,22 @@ inline float F16ToF32(uint16_t bits) {
   }
   const uint32_t wide_exponent = exponent == 0x1f ? 0xffu : exponent + 112;
   return std::bit_cast<float>(sign | wide_exponent << 23 | mantissa << 13);
+}
+
+inline constexpr float kMaxF16 = 65504;  // the largest finite number
+
+inline uint16_t F32ToF16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = bits >> 16 & 0x8000u;
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // from 65,520 on
+  if (magnitude < 0x38800000u) {  // below 2^-14: f32 rounds a sum with 0.5 to 2^-24, f16's unit
+    const float sum = std::bit_cast<float>(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(sum) - 0x3f000000u));
+  }
+  const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
+  return static_cast<uint16_t>(sign | ((rounded >> 13) - (112u << 10)));
 }
 
 // Element `index` of an array of `dtype`, which need only be aligned to bytes.

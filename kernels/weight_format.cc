@@ -20,6 +20,8 @@ const char* NameOf(WeightFormat format) {
       return "f32";
     case WeightFormat::kBF16:
       return "bf16";
+    case WeightFormat::kF16:
+      return "f16";
     case WeightFormat::kInt8:
       return "int8";
     case WeightFormat::kInt4:
@@ -42,6 +44,7 @@ double BytesPerWeight(WeightFormat format) {
     case WeightFormat::kF32:
       return 4;
     case WeightFormat::kBF16:
+    case WeightFormat::kF16:
       return 2;
     case WeightFormat::kInt8:
       return BytesInGroup<Int8Format>();

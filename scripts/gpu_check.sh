@@ -44,6 +44,7 @@ for tool in memcheck racecheck initcheck synccheck; do
 done
 check "server" serves_the_demo
 check "strata-bench" build/cuda/bin/strata-bench --model models/demo --device cuda
+check "strata-bench in f16" build/cuda/bin/strata-bench --model models/demo --device cuda --dtype f16
 check "strata-bench by cuBLAS" build/cuda/bin/strata-bench --model models/demo --device cuda \
   --deterministic off
 printf '%s: %s failures\n' "$report" "$failures" | tee -a "$report"

@@ -48,7 +48,7 @@ absl::Status SetDeterministic(const std::string& text, Options* options) {
 
 absl::Status SetDtype(const std::string& text, Options* options) {
   kernels::WeightFormat format;
-  RETURN_IF_ERROR(OneOf(text, {"bf16", "f32", "int8", "int4"}));
+  RETURN_IF_ERROR(OneOf(text, {"bf16", "f16", "f32", "int8", "int4"}));
   kernels::ParseWeightFormat(text.c_str(), &format);
   options->weights = format;
   return absl::OkStatus();
@@ -267,9 +267,9 @@ std::vector<OptionSpec> MakeTable() {
       {"deterministic", "on|off",
        "On a GPU: the same answers whatever runs beside them; off: cuBLAS, faster [on]",
        SetDeterministic},
-      {"dtype", "bf16|f32|int8|int4",
-       "Format of the weights, int8 and int4 being quantised at load; KV is "
-       "bf16, with f32 weights f32 [a packed folder's own, else bf16]",
+      {"dtype", "bf16|f16|f32|int8|int4",
+       "Format of the weights, int8 and int4 being quantised at load, f16 on GPUs only; KV is "
+       "bf16, with f16 and f32 weights as they are [a packed folder's own, else bf16]",
        SetDtype},
       {"save-packed", "OUT", "Writes a packed folder, which starts at once, instead of serving",
        String(&Options::save_packed)},

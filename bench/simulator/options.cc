@@ -60,7 +60,7 @@ void AddMachine(CLI::App& app, Texts& texts, SimulationOptions& options) {
   app.add_option("--tensor-parallel", options.tensor_parallel, "Ranks; 0: all devices")
       ->check(CLI::Range(0, 8));
   app.add_option("--dtype", texts.dtype, "Weights")
-      ->check(CLI::IsMember({"bf16", "f32", "int8", "int4"}));
+      ->check(CLI::IsMember({"bf16", "f16", "f32", "int8", "int4"}));
   app.add_option("--kv-tokens", options.kv_tokens, "Tokens in the KV pool; 0: what fits")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
   app.add_option("--time-noise", options.time_noise, "Relative deviation of each call's time")

@@ -20,7 +20,7 @@ struct Hardware {
   int num_devices = 1;            // at most so many tensor-parallel ranks
   double memory_bytes = 0;        // of one device
   double read_bytes_s = 0;        // memory bandwidth, by the data sheet or measured
-  double flop_s = 0;              // bf16, without sparsity; a multiply-add counts two
+  double flop_s = 0;              // bf16 or f16, without sparsity; a multiply-add counts two
   double int8_flop_s = 0;         // of products with quantised weights
   double read_efficiency = 1;     // the part of read_bytes_s that products reach
   double flop_efficiency = 1;     // the part of flop_s that large products reach

@@ -10,6 +10,7 @@
 #include "engine/model/activations.h"
 #include "engine/planning/roofline.h"
 #include "engine/status_macros.h"
+#include "kernels/backend.h"
 
 namespace strata {
 namespace {
@@ -34,7 +35,7 @@ double NumWeights(const ModelConfig& config, const ModelShard& shard) {
 
 // Of one position in all layers.
 double KvBytes(const ModelConfig& config, const ModelShard& shard, WeightFormat weights) {
-  const double element = weights == WeightFormat::kF32 ? 4 : 2;
+  const auto element = static_cast<double>(kernels::SizeOf(kernels::FloatTypeOf(weights)));
   return 2.0 * config.num_layers * static_cast<double>(shard.kv_heads.size()) * config.head_dim *
          element;
 }
@@ -50,11 +51,9 @@ ModelLimits LimitsOf(const ModelConfig& config, const EngineOptions& engine) {
 
 RankMemory MemoryOf(const ModelConfig& config, const ModelShard& shard,
                     const PlanOptions& options) {
-  const kernels::DType operand =
-      options.weights == WeightFormat::kF32 ? kernels::DType::kF32 : kernels::DType::kBF16;
-  const ActivationSizes activations =
-      ActivationSizesOf(config, shard, LimitsOf(config, options.engine), operand,
-                        /*gathers_logits=*/!options.hardware.is_host && shard.size > 1);
+  const ActivationSizes activations = ActivationSizesOf(
+      config, shard, LimitsOf(config, options.engine), kernels::FloatTypeOf(options.weights),
+      /*gathers_logits=*/!options.hardware.is_host && shard.size > 1);
   RankMemory memory;
   memory.weights = NumWeights(config, shard) * kernels::BytesPerWeight(options.weights);
   if (!options.hardware.is_host) {
@@ -215,6 +214,9 @@ absl::StatusOr<Plan> MakePlan(const ModelConfig& config, const PlanOptions& opti
     return absl::InvalidArgumentError(fmt::format("{} ranks need as many devices, and {} has {}",
                                                   options.num_ranks, options.hardware.name,
                                                   options.hardware.num_devices));
+  }
+  if (options.hardware.is_host && options.weights == WeightFormat::kF16) {
+    return absl::InvalidArgumentError("f16 weights are for GPUs: on a CPU take bf16 or f32");
   }
   Plan plan;
   plan.config = config;

@@ -68,7 +68,7 @@ struct Plan {
 };
 
 // Errors: INVALID_ARGUMENT: options against the checkpoint, a model that cannot be split over the
-// ranks, more ranks than devices.
+// ranks, more ranks than devices, weights that the devices have no kernels for.
 absl::StatusOr<Plan> MakePlan(const ModelConfig& config, const PlanOptions& options);
 
 std::string ToText(const Plan& plan);

@@ -11,7 +11,7 @@ bool IsQuantized(WeightFormat weights) {
   return weights == WeightFormat::kInt8 || weights == WeightFormat::kInt4;
 }
 
-constexpr double kActivationBytes = 2;  // bf16: activations between ranks, keys and values
+constexpr double kActivationBytes = 2;  // bf16 or f16: activations between ranks, keys and values
 
 }  // namespace
 

@@ -198,7 +198,7 @@ constexpr ProbeTable kProbes = {&Read, &Bf16Flops, &Int8Ops};
 }  // namespace
 
 const KernelTable* Avx2Kernels(WeightFormat weights) {
-  constexpr const KernelTable* kTables[] = {&kF32, &kBf16, &kInt8, &kInt4};
+  constexpr const KernelTable* kTables[] = {&kF32, &kBf16, nullptr, &kInt8, &kInt4};
   return kTables[static_cast<int>(weights)];
 }
 const ProbeTable* Avx2Probes() { return &kProbes; }

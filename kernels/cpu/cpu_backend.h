@@ -14,8 +14,12 @@
 
 namespace strata::kernels {
 
+// What CPUs have kernels for.
+inline constexpr WeightFormat kCpuWeightFormats[] = {WeightFormat::kF32, WeightFormat::kBF16,
+                                                     WeightFormat::kInt8, WeightFormat::kInt4};
+
 struct CpuBackendOptions {
-  WeightFormat weights = WeightFormat::kBF16;  // KV is held in f32 with kF32, else in bf16
+  WeightFormat weights = WeightFormat::kBF16;  // KV is held as FloatTypeOf(weights)
   int num_threads = 0;  // the caller's thread counts; 0: one per available core
   // "generic", "avx2", "avx512" (f32 weights only need avx512f; bf16 weights need avx512_bf16),
   // or empty: what the environment variable STRATA_CPU_ISA says, else the best this CPU has.
@@ -26,7 +30,8 @@ struct CpuBackendOptions {
   bool pin_threads = false;
 };
 
-// Throws DeviceError if `isa` is unknown or the CPU lacks it.
+// Throws DeviceError if `isa` is unknown or the CPU lacks it, or if `weights` is not among
+// kCpuWeightFormats.
 std::unique_ptr<Backend> CreateCpuBackend(const CpuBackendOptions& options);
 
 // The sets this CPU can run, worst first: "generic" is always there.

@@ -68,6 +68,8 @@ const KernelTable* FindAvx512(WeightFormat weights) {
           FasterOf(Avx512Bf16Kernels(), Avx512Bf16FmaKernels());
       return faster;
     }
+    case WeightFormat::kF16:
+      break;
     case WeightFormat::kInt8:
       return HasAvx512Vnni() ? Avx512VnniKernels(weights) : nullptr;
     case WeightFormat::kInt4: {
@@ -87,6 +89,8 @@ const KernelTable* FindAmx(WeightFormat weights) {
       return Avx512F32Kernels();
     case WeightFormat::kBF16:
       return AmxBf16Kernels();
+    case WeightFormat::kF16:
+      break;
     case WeightFormat::kInt8:
     case WeightFormat::kInt4:
       return AmxInt8Kernels(FindAvx512(weights));
@@ -125,6 +129,10 @@ std::vector<std::string> AvailableCpuIsas() {
 }
 
 const KernelTable& ChooseKernels(WeightFormat weights, const std::string& isa) {
+  if (GenericKernels(weights) == nullptr) {
+    throw DeviceError(std::string("CPUs have no kernels for ") + NameOf(weights) +
+                      " weights: take bf16, or f32, which holds f16 exactly");
+  }
   std::string forced = isa;
   std::string source = "the option isa";
   if (const char* env = std::getenv("STRATA_CPU_ISA"); forced.empty() && env != nullptr) {

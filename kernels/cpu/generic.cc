@@ -165,7 +165,7 @@ constexpr ProbeTable kProbes = {&Read, &Bf16Flops, nullptr};
 }  // namespace
 
 const KernelTable* GenericKernels(WeightFormat weights) {
-  constexpr const KernelTable* kTables[] = {&kF32, &kBf16, &kInt8, &kInt4};
+  constexpr const KernelTable* kTables[] = {&kF32, &kBf16, nullptr, &kInt8, &kInt4};
   return kTables[static_cast<int>(weights)];
 }
 const ProbeTable* GenericProbes() { return &kProbes; }

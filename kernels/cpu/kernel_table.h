@@ -130,6 +130,7 @@ struct ProbeTable {
   double (*int8_ops)(int64_t iterations, float* sink);  // null: none in this set
 };
 
+// Null, here and below, for what is not among kCpuWeightFormats.
 const KernelTable* GenericKernels(WeightFormat weights);
 const ProbeTable* GenericProbes();
 #ifdef STRATA_X86

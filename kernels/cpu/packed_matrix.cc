@@ -111,6 +111,7 @@ Shape ShapeOf(int64_t source_k, const KernelTable& kernels) {
       return QuantizedShape<Int4Format>(source_k, kernels.panel_cols);
     case WeightFormat::kBF16:
       return {source_k, source_k * kernels.panel_cols * 2, 0};
+    case WeightFormat::kF16:  // has no kernels
     case WeightFormat::kF32:
       break;
   }
@@ -157,6 +158,8 @@ void CopyColumns(std::span<const Column> columns, int64_t k, const KernelTable& 
       return copier.Copy<4>(k);
     case WeightFormat::kBF16:
       return copier.Copy<4>(k / 2);
+    case WeightFormat::kF16:
+      return;
     case WeightFormat::kInt8:
       for (int64_t first = 0; first < k; first += Int8Format::kGroup) {
         copier.Copy<4>(Int8Format::kGroup / 4);
@@ -204,6 +207,8 @@ void PackedMatrix::PackAll(int64_t source_k, const KernelTable& kernels, ThreadP
           break;
         case WeightFormat::kBF16:
           PackPanel(rows, k_, reinterpret_cast<uint16_t*>(panel));
+          break;
+        case WeightFormat::kF16:
           break;
         case WeightFormat::kInt8:
         case WeightFormat::kInt4:

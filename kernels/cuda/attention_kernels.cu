@@ -171,22 +171,16 @@ int MaxTileRows(const AttentionShape& shape) {
 void AppendKv(cudaStream_t stream, float* qkv, int64_t rows, const AttentionShape& shape,
               const RopeTable& rope, const DeviceBatch& batch, const KvLayer& kv) {
   if (rows == 0) return;
-  if (kv.dtype == DType::kF32) {
-    Launch(stream, Extent(rows), kThreads, AppendKernel<float>, qkv, shape, rope, batch,
-           static_cast<float*>(kv.keys), static_cast<float*>(kv.values));
-  } else {
-    Launch(stream, Extent(rows), kThreads, AppendKernel<__nv_bfloat16>, qkv, shape, rope, batch,
-           static_cast<__nv_bfloat16*>(kv.keys), static_cast<__nv_bfloat16*>(kv.values));
-  }
+  WithType(kv.dtype, [&](auto element) {
+    using Kv = decltype(element);
+    Launch(stream, Extent(rows), kThreads, AppendKernel<Kv>, qkv, shape, rope, batch,
+           static_cast<Kv*>(kv.keys), static_cast<Kv*>(kv.values));
+  });
 }
 
 void Attend(cudaStream_t stream, const AttentionTask& task) {
   if (task.rows == 0) return;
-  if (task.kv.dtype == DType::kF32) {
-    AttendAs<float>(stream, task);
-  } else {
-    AttendAs<__nv_bfloat16>(stream, task);
-  }
+  WithType(task.kv.dtype, [&](auto element) { AttendAs<decltype(element)>(stream, task); });
 }
 
 }  // namespace strata::kernels::cuda

@@ -19,7 +19,7 @@ namespace strata::kernels::cuda {
 constexpr int kPartition = 128;  // positions
 
 // One layer of a KV cache, keys and values each
-// [num_blocks, num_kv_heads, kKvBlockTokens, head_dim], f32 or bf16
+// [num_blocks, num_kv_heads, kKvBlockTokens, head_dim]
 struct KvLayer {
   void* keys = nullptr;
   void* values = nullptr;
@@ -56,7 +56,7 @@ struct AttentionTask {
   KvLayer kv;
   const RowTile* tiles = nullptr;
   int64_t num_tiles = 0;
-  void* out = nullptr;  // [rows, num_heads * head_dim], f32 with f32 KV, else bf16
+  void* out = nullptr;  // [rows, num_heads * head_dim], of KV's type
   // Partitions run side by side if this is not null: [rows, num_heads, num_partitions,
   // PartialFloats(head_dim)]
   float* partials = nullptr;

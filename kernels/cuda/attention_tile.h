@@ -76,13 +76,22 @@ __device__ __forceinline__ float Dot(const float* a, const float* b, int d) {
   for (int i = 0; i < d; ++i) sum = fmaf(a[i], b[i], sum);
   return sum;
 }
-__device__ __forceinline__ float Dot(const float* a, const __nv_bfloat16* b, int d) {
+// Two neighbours, the first at an even place.
+__device__ __forceinline__ float2 TwoToFloat(const __nv_bfloat16* at) {
+  const uint32_t two = *reinterpret_cast<const uint32_t*>(at);
+  return {__uint_as_float(two << 16), __uint_as_float(two & 0xffff0000u)};
+}
+__device__ __forceinline__ float2 TwoToFloat(const __half* at) {
+  return __half22float2(*reinterpret_cast<const __half2*>(at));
+}
+template <typename Half>
+__device__ __forceinline__ float Dot(const float* a, const Half* b, int d) {
   float sum = 0;
 #pragma unroll 4
   for (int i = 0; i < d; i += 2) {
-    const uint32_t two = *reinterpret_cast<const uint32_t*>(b + i);
-    sum = fmaf(a[i], __uint_as_float(two << 16), sum);
-    sum = fmaf(a[i + 1], __uint_as_float(two & 0xffff0000u), sum);
+    const float2 two = TwoToFloat(b + i);
+    sum = fmaf(a[i], two.x, sum);
+    sum = fmaf(a[i + 1], two.y, sum);
   }
   return sum;
 }

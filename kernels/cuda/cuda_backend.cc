@@ -184,7 +184,7 @@ class CudaBackend : public Backend {
            NameOf(options_.weights) + " weights" +
            (options_.deterministic ? ", deterministic" : "");
   }
-  DType operand_dtype() const override { return kv_dtype(); }
+  DType operand_dtype() const override { return FloatTypeOf(options_.weights); }
 
   Buffer Allocate(size_t size_bytes) override {
     return Device::AllocateZeroed(device_, size_bytes);
@@ -211,7 +211,7 @@ class CudaBackend : public Backend {
     return std::make_unique<CudaEmbedding>(device_, table);
   }
   std::unique_ptr<KvCache> CreateKvCache(const KvCacheShape& shape) override {
-    return std::make_unique<CudaKvCache>(device_, shape, kv_dtype());
+    return std::make_unique<CudaKvCache>(device_, shape, FloatTypeOf(options_.weights));
   }
   std::unique_ptr<Chooser> CreateChooser(const ChooserLimits& limits) override {
     return std::make_unique<CudaChooser>(device_, limits);
@@ -272,9 +272,6 @@ class CudaBackend : public Backend {
   }
 
  private:
-  DType kv_dtype() const {
-    return options_.weights == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
-  }
   cudaStream_t Stream() {
     device_->Select();
     return device_->stream();

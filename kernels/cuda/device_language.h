@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "kernels/float_types.h"
+
 static_assert(__cplusplus >= 202002L);
 
 // An array in the block's shared memory, its own for each use of the macro. Macros, so that an
@@ -26,7 +28,9 @@ __device__ __forceinline__ float ToFloat(float value) { return value; }
 __device__ __forceinline__ float ToFloat(__nv_bfloat16 value) { return __bfloat162float(value); }
 __device__ __forceinline__ float ToFloat(__half value) { return __half2float(value); }
 
-// Round to nearest even; NaN stays NaN.
+// Round to nearest even; NaN stays NaN. What is beyond f16's range, infinity too, becomes its
+// largest number: still a large one, where infinity would leave no numbers in the row after the
+// next product.
 template <typename T>
 __device__ __forceinline__ T FromFloat(float value);
 template <>
@@ -36,6 +40,10 @@ __device__ __forceinline__ float FromFloat<float>(float value) {
 template <>
 __device__ __forceinline__ __nv_bfloat16 FromFloat<__nv_bfloat16>(float value) {
   return __float2bfloat16_rn(value);
+}
+template <>
+__device__ __forceinline__ __half FromFloat<__half>(float value) {
+  return __float2half_rn(fabsf(value) > kMaxF16 ? copysignf(kMaxF16, value) : value);
 }
 
 __device__ __forceinline__ float Silu(float x) { return x / (1.0f + expf(-x)); }

@@ -3,11 +3,14 @@
 #ifndef STRATA_KERNELS_CUDA_LAUNCH_H_
 #define STRATA_KERNELS_CUDA_LAUNCH_H_
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
 #include "kernels/cuda/cuda_error.h"
+#include "kernels/tensor.h"
 
 namespace strata::kernels::cuda {
 
@@ -30,6 +33,19 @@ void Launch(cudaStream_t stream, dim3 grid, dim3 block, void (*kernel)(Parameter
   config.stream = stream;
   Check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...),
         "launching a kernel");
+}
+
+// Calls launch(zero), whose type is that of elements of `dtype`.
+template <typename LaunchAs>
+void WithType(DType dtype, const LaunchAs& launch) {
+  switch (dtype) {
+    case DType::kF32:
+      return launch(float());
+    case DType::kBF16:
+      return launch(__nv_bfloat16());
+    case DType::kF16:
+      return launch(__half());
+  }
 }
 
 }  // namespace strata::kernels::cuda

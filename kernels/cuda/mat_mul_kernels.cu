@@ -20,30 +20,30 @@ template <int kRowFragments>
 using Accumulators = float[kRowFragments][kWarpFragments][4];
 
 // acc += the products of elements [begin, end) of the chunk. Tensor cores.
-template <int kRowFragments>
-__device__ __forceinline__ void AddProducts(const __nv_bfloat16* a, const __nv_bfloat16* w,
-                                            int begin, int end, Accumulators<kRowFragments>& acc) {
-  constexpr int kStride = kTileStride<__nv_bfloat16>;
+template <int kRowFragments, typename Half>
+__device__ __forceinline__ void AddProducts(const Half* a, const Half* w, int begin, int end,
+                                            Accumulators<kRowFragments>& acc) {
+  constexpr int kStride = kTileStride<Half>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int g = lane / 4;
   const int t = lane % 4;
-  const auto two = [](const __nv_bfloat16* at) { return *reinterpret_cast<const uint32_t*>(at); };
+  const auto two = [](const Half* at) { return *reinterpret_cast<const uint32_t*>(at); };
 #pragma unroll
   for (int k = begin; k < end; k += kFragmentK) {
     uint32_t right[kWarpFragments][2];
 #pragma unroll
     for (int f = 0; f < kWarpFragments; ++f) {
-      const __nv_bfloat16* at = w + (f * kFragmentCols + g) * kStride + k + 2 * t;
+      const Half* at = w + (f * kFragmentCols + g) * kStride + k + 2 * t;
       right[f][0] = two(at);
       right[f][1] = two(at + 8);
     }
 #pragma unroll
     for (int r = 0; r < kRowFragments; ++r) {
-      const __nv_bfloat16* at = a + (r * kFragmentRows + g) * kStride + k + 2 * t;
+      const Half* at = a + (r * kFragmentRows + g) * kStride + k + 2 * t;
       const uint32_t left[4] = {two(at), two(at + 8 * kStride), two(at + 8),
                                 two(at + 8 * kStride + 8)};
 #pragma unroll
-      for (int f = 0; f < kWarpFragments; ++f) MmaBf16(acc[r][f], left, right[f]);
+      for (int f = 0; f < kWarpFragments; ++f) Mma<Half>(acc[r][f], left, right[f]);
     }
   }
 }
@@ -239,6 +239,8 @@ void MultiplyInOrder(cudaStream_t stream, const MatMulTask& task) {
       return Multiply<PlainWeights<float>, WeightFormat::kF32>(stream, task);
     case WeightFormat::kBF16:
       return Multiply<PlainWeights<__nv_bfloat16>, WeightFormat::kBF16>(stream, task);
+    case WeightFormat::kF16:
+      return Multiply<PlainWeights<__half>, WeightFormat::kF16>(stream, task);
     case WeightFormat::kInt8:
       return Multiply<Int8Weights, WeightFormat::kInt8>(stream, task);
     case WeightFormat::kInt4:

@@ -21,7 +21,8 @@ constexpr int64_t kPartK = 1024;
 
 // A weight matrix [rows, cols] in device memory, a row (output feature) after the other. If it
 // is gated, gate and up rows alternate.
-//   f32, bf16  `values`, plain
+//   f32, bf16, f16
+//              `values`, plain
 //   int8       `values` int8 [rows, cols padded to 64], `scales` bf16 [rows, groups of 64]:
 //              weight = scale * q
 //   int4       `values` [rows, cols padded to 32, a nibble each], of 8 elements in 4 bytes the low
@@ -40,7 +41,7 @@ struct DeviceWeights {
 enum class Output : uint8_t { kStore, kAdd, kGate };
 
 struct MatMulTask {
-  const void* a = nullptr;  // [rows, weights.cols], f32 with f32 weights, else bf16
+  const void* a = nullptr;  // FloatTypeOf(weights.format) [rows, weights.cols]
   int64_t rows = 0;
   DeviceWeights weights;
   Output output = Output::kStore;

@@ -17,6 +17,10 @@ void Check(cublasStatus_t status, const char* doing) {
   throw DeviceError(std::string("GPU: ") + doing + ": " + cublasGetStatusString(status));
 }
 
+cudaDataType CublasType(DType dtype) {
+  return dtype == DType::kF32 ? CUDA_R_32F : dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_16F;
+}
+
 }  // namespace
 
 Products::Products(std::shared_ptr<Device> device, bool deterministic)
@@ -58,7 +62,7 @@ void Products::MultiplyByCublas(ConstTensorView a, const DeviceWeights& w, bool 
   }
   const float one = 1;
   const float keep = add ? 1 : 0;
-  const cudaDataType type = a.dtype == DType::kF32 ? CUDA_R_32F : CUDA_R_16BF;
+  const cudaDataType type = CublasType(a.dtype);
   const int n = static_cast<int>(w.rows);
   const int k = static_cast<int>(w.cols);
   Check(cublasGemmEx(cublas_, CUBLAS_OP_T, CUBLAS_OP_N, n, static_cast<int>(a.rows), k, &one,

@@ -84,29 +84,21 @@ __global__ void SumRanksKernel(const float* x, int ranks, int64_t count, float* 
 void EmbedRows(cudaStream_t stream, const void* table, DType dtype, const int32_t* ids,
                int64_t rows, int64_t cols, float* out) {
   if (rows == 0) return;
-  const dim3 grid = Extent(rows);
-  if (dtype == DType::kF32) {
-    Launch(stream, grid, kThreads, EmbedKernel<float>, static_cast<const float*>(table), ids, cols,
+  WithType(dtype, [&](auto element) {
+    using T = decltype(element);
+    Launch(stream, Extent(rows), kThreads, EmbedKernel<T>, static_cast<const T*>(table), ids, cols,
            out);
-  } else if (dtype == DType::kBF16) {
-    Launch(stream, grid, kThreads, EmbedKernel<__nv_bfloat16>,
-           static_cast<const __nv_bfloat16*>(table), ids, cols, out);
-  } else {
-    Launch(stream, grid, kThreads, EmbedKernel<__half>, static_cast<const __half*>(table), ids,
-           cols, out);
-  }
+  });
 }
 
 void NormRows(cudaStream_t stream, const float* x, const float* weight, float eps, int64_t rows,
               int64_t cols, void* out, DType out_dtype) {
   if (rows == 0) return;
-  if (out_dtype == DType::kF32) {
-    Launch(stream, Extent(rows), kNormThreads, NormKernel<float>, x, weight, eps, cols,
-           static_cast<float*>(out));
-  } else {
-    Launch(stream, Extent(rows), kNormThreads, NormKernel<__nv_bfloat16>, x, weight, eps, cols,
-           static_cast<__nv_bfloat16*>(out));
-  }
+  WithType(out_dtype, [&](auto element) {
+    using Out = decltype(element);
+    Launch(stream, Extent(rows), kNormThreads, NormKernel<Out>, x, weight, eps, cols,
+           static_cast<Out*>(out));
+  });
 }
 
 void GatherRows(cudaStream_t stream, const float* src, const int32_t* indices, int64_t rows,
@@ -142,12 +134,10 @@ void SumRanks(cudaStream_t stream, const float* x, int ranks, int64_t count, flo
 void GateRows(cudaStream_t stream, const float* x, int64_t rows, int64_t cols, void* out,
               DType out_dtype) {
   if (rows == 0) return;
-  if (out_dtype == DType::kF32) {
-    Launch(stream, Extent(rows), kThreads, GateKernel<float>, x, cols, static_cast<float*>(out));
-  } else {
-    Launch(stream, Extent(rows), kThreads, GateKernel<__nv_bfloat16>, x, cols,
-           static_cast<__nv_bfloat16*>(out));
-  }
+  WithType(out_dtype, [&](auto element) {
+    using Out = decltype(element);
+    Launch(stream, Extent(rows), kThreads, GateKernel<Out>, x, cols, static_cast<Out*>(out));
+  });
 }
 
 }  // namespace strata::kernels::cuda

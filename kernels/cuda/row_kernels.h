@@ -16,7 +16,7 @@ namespace strata::kernels::cuda {
 void EmbedRows(cudaStream_t stream, const void* table, DType dtype, const int32_t* ids,
                int64_t rows, int64_t cols, float* out);
 
-// out = x / sqrt(mean(x^2) + eps) * weight.  x f32 [rows, cols], weight f32 [cols], out f32 or bf16
+// out = x / sqrt(mean(x^2) + eps) * weight.  x f32 [rows, cols], weight f32 [cols], out of any type
 void NormRows(cudaStream_t stream, const float* x, const float* weight, float eps, int64_t rows,
               int64_t cols, void* out, DType out_dtype);
 
@@ -30,7 +30,7 @@ void ScatterRows(cudaStream_t stream, const float* src, const int32_t* indices, 
 void GatherBytes(cudaStream_t stream, const void* src, const int32_t* indices, int64_t rows,
                  int64_t row_bytes, void* dst);
 
-// out[i, j] = silu(x[i, 2 j]) * x[i, 2 j + 1].  x f32 [rows, 2 cols], out f32 or bf16 [rows, cols]
+// out[i, j] = silu(x[i, 2 j]) * x[i, 2 j + 1].  x f32 [rows, 2 cols], out of any type [rows, cols]
 void GateRows(cudaStream_t stream, const float* x, int64_t rows, int64_t cols, void* out,
               DType out_dtype);
 

@@ -1,6 +1,7 @@
 #include "kernels/cuda/weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -20,6 +21,7 @@ int64_t ValueRowBytes(WeightFormat format, int64_t cols) {
     case WeightFormat::kF32:
       return cols * 4;
     case WeightFormat::kBF16:
+    case WeightFormat::kF16:
       return cols * 2;
     case WeightFormat::kInt8:
       return PaddedK<Int8Format>(cols);
@@ -71,8 +73,17 @@ void AppendBytes(std::vector<std::byte>& to, const void* bytes, size_t size) {
   to.insert(to.end(), first, first + size);
 }
 
+// Saturating would quietly make another model of the checkpoint.
+uint16_t ToF16InRange(float weight) {
+  if (std::abs(weight) > kMaxF16) {
+    throw DeviceError(
+        "a weight of the checkpoint is beyond 65504, the largest number of f16: take bf16 or f32");
+  }
+  return F32ToF16(weight);
+}
+
 void AppendPlain(const SourceRow& row, WeightFormat format, int64_t cols, Piece& piece) {
-  const DType dtype = format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
+  const DType dtype = FloatTypeOf(format);
   const size_t row_bytes = cols * SizeOf(dtype);
   if (row.part->dtype == dtype) {
     AppendBytes(piece.values, static_cast<const std::byte*>(row.part->data) + row.row * row_bytes,
@@ -81,9 +92,12 @@ void AppendPlain(const SourceRow& row, WeightFormat format, int64_t cols, Piece&
   }
   for (int64_t j = 0; j < cols; ++j) {
     const float value = row.At(j);
-    const uint16_t half = F32ToBf16(value);
-    AppendBytes(piece.values, dtype == DType::kF32 ? static_cast<const void*>(&value) : &half,
-                SizeOf(dtype));
+    if (dtype == DType::kF32) {
+      AppendBytes(piece.values, &value, sizeof(value));
+    } else {
+      const uint16_t half = dtype == DType::kBF16 ? F32ToBf16(value) : ToF16InRange(value);
+      AppendBytes(piece.values, &half, sizeof(half));
+    }
   }
 }
 

@@ -69,7 +69,9 @@ TEST(BenchOptions, TensorParallel) {
 }
 
 TEST(BenchOptions, Dtype) {
-  EXPECT_EQ(Get({"--dtype", "f32"}).weights, kernels::WeightFormat::kF32);
+  for (const kernels::WeightFormat weights : kernels::kAllWeightFormats) {
+    EXPECT_EQ(Get({"--dtype", kernels::NameOf(weights)}).weights, weights);
+  }
   EXPECT_EQ(Get({}).weights, kernels::WeightFormat::kBF16);
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -38,7 +39,9 @@ class CudaBackendTest : public testing::TestWithParam<WeightFormat> {
   Buffer Upload(const std::vector<float>& values, DType dtype) {
     Buffer buffer = backend_->Allocate(values.size() * SizeOf(dtype));
     std::vector<uint16_t> halves;
-    for (const float value : values) halves.push_back(F32ToBf16(value));
+    for (const float value : values) {
+      halves.push_back(dtype == DType::kF16 ? F32ToF16(value) : F32ToBf16(value));
+    }
     backend_->CopyToDevice(
         buffer.data(),
         dtype == DType::kF32 ? static_cast<const void*>(values.data()) : halves.data(),
@@ -104,12 +107,14 @@ TEST_P(CudaBackendTest, CublasAgreesWithOurOwnProducts) {
   }
   // Two orders of summation: each is off by at most K eps times the sum of magnitudes, below K.
   const double sum_error = 2.0 * kK * 0x1p-24 * kK;
-  const double write_error = operand() == DType::kF32 ? 0 : 0x1p-7;
+  const double write_error = operand() == DType::kF32    ? 0
+                             : operand() == DType::kBF16 ? 0x1p-7
+                                                         : 0x1p-10;  // and 2^-24, if subnormal
   for (int64_t i = 0; i < kRows * kN; ++i) {
     ASSERT_NEAR(plain[0][i], plain[1][i], sum_error);
     // silu and up are below K, silu' below 1.1.
     ASSERT_NEAR(gated[0][i], gated[1][i],
-                2.2 * sum_error * 20 + write_error * std::abs(gated[0][i]));
+                2.2 * sum_error * 20 + write_error * std::abs(gated[0][i]) + 0x1p-24);
   }
 }
 
@@ -142,7 +147,7 @@ TEST_P(CudaBackendTest, AttentionDoesNotDependOnHowPartitionsRun) {
     backend_->PagedAttention(view, shape, *kv, 0, out.View(operand(), rows, 128));
     const int64_t row_words = 128 * static_cast<int64_t>(SizeOf(operand())) / 4;
     const float* host = backend_->ReadBack(out.View(DType::kF32, rows, row_words));
-    // As bits: halves of bf16 are no floats to compare.
+    // As bits: two halves are no float to compare.
     std::vector<uint32_t> last(row_words);
     std::memcpy(last.data(), host + (rows - 1) * row_words, row_words * 4);
     return last;
@@ -170,9 +175,61 @@ TEST_P(CudaBackendTest, FailingCallsAreNamed) {
   EXPECT_EQ(message(""), "no error");
   EXPECT_THAT(message("cudaStreamSynchronize"),
               testing::MatchesRegex("GPU: waiting for .*\\(cudaErrorLaunchFailure\\)"));
-  const bool uses_cublas = GetParam() == WeightFormat::kF32 || GetParam() == WeightFormat::kBF16;
+  const bool uses_cublas = GetParam() < WeightFormat::kInt8;
   EXPECT_THAT(message("cublasGemmEx"),
               testing::MatchesRegex(uses_cublas ? "GPU: .*: CUBLAS_STATUS_.*" : "no error"));
+}
+
+// f16 has no such numbers, and saturating would make another model of the checkpoint.
+TEST(CudaBackendF16, RefusesWeightsBeyondItsRange) {
+  cuda_emulator::Configure({.lazy_streams = true});
+  const auto backend = CreateCudaBackend({WeightFormat::kF16, 0, /*deterministic=*/true});
+  const auto message = [&](float weight) -> std::string {
+    std::vector<float> w(16 * 16, 1.0f);
+    w[37] = weight;
+    const HostMatrix host[] = {{w.data(), DType::kF32, 16, 16}};
+    try {
+      backend->LoadMatrix(host);
+    } catch (const DeviceError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(message(65504.0f), "no error");
+  EXPECT_EQ(message(-65504.0f), "no error");
+  EXPECT_EQ(message(1e-30f), "no error");
+  EXPECT_EQ(message(std::numeric_limits<float>::quiet_NaN()), "no error");
+  for (const float weight : {65505.0f, -1e6f, std::numeric_limits<float>::infinity()}) {
+    EXPECT_THAT(message(weight), testing::HasSubstr("beyond 65504, the largest number of f16"));
+  }
+}
+
+// A checkpoint's f16 weights arrive as they are: a product with one 1 reads a column.
+TEST(CudaBackendF16, HoldsF16WeightsExactly) {
+  constexpr int64_t kN = 1008;
+  constexpr int64_t kK = 64;
+  cuda_emulator::Configure({.lazy_streams = true});
+  const auto backend = CreateCudaBackend({WeightFormat::kF16, 0, /*deterministic=*/true});
+  // Each finite number of f16, at least once.
+  std::vector<uint16_t> w(kN * kK);
+  for (size_t i = 0; i < w.size(); ++i) {
+    w[i] = static_cast<uint16_t>(i % 0x7c00 | (i / 0x7c00 % 2) << 15);
+  }
+  const HostMatrix host[] = {{w.data(), DType::kF16, kN, kK}};
+  const auto matrix = backend->LoadMatrix(host);
+  std::vector<uint16_t> ones(kK * kK);
+  for (int64_t i = 0; i < kK; ++i) ones[i * kK + i] = F32ToF16(1.0f);
+  const Buffer a = backend->Allocate(ones.size() * 2);
+  backend->CopyToDevice(a.data(), ones.data(), a.size_bytes());
+  const Buffer out = backend->Allocate(kK * kN * sizeof(float));
+  const TensorView product = out.View(DType::kF32, kK, kN);
+  backend->MatMul(a.View(DType::kF16, kK, kK), *matrix, Backend::Epilogue::kStore, product);
+  const float* columns = backend->ReadBack(product);
+  for (int64_t i = 0; i < kK; ++i) {
+    for (int64_t j = 0; j < kN; ++j) {
+      ASSERT_EQ(columns[i * kN + j], F16ToF32(w[j * kK + i])) << "row " << j << " column " << i;
+    }
+  }
 }
 
 std::string FormatName(const testing::TestParamInfo<WeightFormat>& info) {

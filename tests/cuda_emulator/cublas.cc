@@ -3,6 +3,7 @@
 #include <cblas.h>
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include <cstdint>
 #include <source_location>
@@ -47,14 +48,16 @@ void Check(const Operand& m, const char* name) {
   }
 }
 
+template <typename Element>
+std::vector<float> ToF32As(const Operand& m) {
+  const auto* elements = static_cast<const Element*>(m.data);
+  return {elements, elements + (m.cols - 1) * m.leading + m.rows};
+}
+
 std::vector<float> ToF32(const Operand& m) {
-  std::vector<float> values((m.cols - 1) * m.leading + m.rows);
-  for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = m.type == CUDA_R_32F
-                    ? static_cast<const float*>(m.data)[i]
-                    : __bfloat162float(static_cast<const __nv_bfloat16*>(m.data)[i]);
-  }
-  return values;
+  return m.type == CUDA_R_32F    ? ToF32As<float>(m)
+         : m.type == CUDA_R_16BF ? ToF32As<__nv_bfloat16>(m)
+                                 : ToF32As<__half>(m);
 }
 
 CBLAS_TRANSPOSE Transpose(cublasOperation_t op) {
@@ -91,8 +94,8 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa,
                             cudaDataType b_type, int ldb, const void* beta, void* c,
                             cudaDataType c_type, int ldc, cublasComputeType_t compute,
                             cublasGemmAlgo_t) {
-  const bool known = (a_type == CUDA_R_32F || a_type == CUDA_R_16BF) && a_type == b_type &&
-                     c_type == CUDA_R_32F && compute == CUBLAS_COMPUTE_32F;
+  const bool known = (a_type == CUDA_R_32F || a_type == CUDA_R_16BF || a_type == CUDA_R_16F) &&
+                     a_type == b_type && c_type == CUDA_R_32F && compute == CUBLAS_COMPUTE_32F;
   if (!known || m < 0 || n < 0 || k < 0 || strata::cuda_emulator::IsFailing("cublasGemmEx")) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }

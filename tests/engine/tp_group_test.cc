@@ -45,7 +45,7 @@ ModelLimits SmallLimits() {
 // ---- One model --------------------------------------------------------------------------------
 
 TEST(TpGroup, HeadsOfSomeTokensHaveTheSameBitsAsTheWholeHead) {
-  for (const kernels::WeightFormat weights : kernels::kAllWeightFormats) {
+  for (const kernels::WeightFormat weights : kernels::kCpuWeightFormats) {
     const auto model = OpenGroup(TinyModel(), {"", weights, 1, 4});
     const int vocab = model->config().vocab_size;
     EXPECT_EQ(model->head().num_tokens, vocab);

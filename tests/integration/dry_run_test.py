@@ -39,6 +39,9 @@ class DryRunTest(unittest.TestCase):
         limit, expected = map(float, re.search(r"1 sequence +([\d.]+) +([\d.]+)", text).groups())
         self.assertAlmostEqual(limit, 8 * 2.039e12 / 137.43e9, delta=2)
         self.assertLess(expected, limit)
+        self.assertEqual(self.plan("--dry-run", "8xA100", "--tensor-parallel", "8",
+                                   "--kv-cache-memory", "320GiB", "--dtype", "f16"),
+                         text.replace("bf16 weights", "f16 weights"))
 
     def test_what_does_not_fit(self):
         result = run_server("--model", self.folder, "--dry-run", "8xA100")
@@ -59,6 +62,9 @@ class DryRunTest(unittest.TestCase):
                             "3")
         self.assertEqual(result.returncode, 1)
         self.assertIn("cannot be split over 3 ranks", result.stderr)
+        result = run_server("--model", self.folder, "--dry-run", "--dtype", "f16")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("f16 weights are for GPUs", result.stderr)
         (self.folder / "config.json").unlink()
         result = run_server("--model", self.folder, "--dry-run", "8xA100")
         self.assertEqual(result.returncode, 1)

@@ -109,6 +109,7 @@ class Start(unittest.TestCase):
                              (("--max-context", "4096"), "2048"),
                              (("--kv-cache-memory", "1MiB"), "KV"),
                              (("--pin-threads", "on", "--threads", "1000"), "pin 1000 threads"),
+                             (("--dtype", "f16"), "take bf16, or f32, which holds f16 exactly"),
                              (("--draft-vocabulary", "4096"), "[0, 4095]"),
                              (("--draft-token-counts", "counts"), "draft vocabulary"),
                              (("--draft-vocabulary", "9", "--draft-token-counts", __file__),

@@ -202,8 +202,7 @@ void Attention::ExpectExact(At at, const std::vector<float>& got) const {
     for (int i = 0; i < d; ++i) {
       const double expected = sum[i] / total;
       // Values are at most 1.
-      const double tolerance =
-          relative + std::abs(expected) * WriteError(backend_->operand_dtype());
+      const double tolerance = relative + WriteError(backend_->operand_dtype(), expected);
       ASSERT_NEAR(got[h * d + i], expected, tolerance)
           << "head " << h << " of " << shape_.num_heads << " position " << at.position;
     }
@@ -394,6 +393,11 @@ TEST_P(Attention, CacheRoundsToNearestEven) {
   value[2] = 1.0f + 0x3p-8f;             // tie: to 1 + 2^-6
   value[3] = 1.0f + 0x1p-8f + 0x1p-20f;  // above the tie
   value[4] = -(1.0f + 0x1p-8f);
+  value[5] = 1.0f + 0x1p-11f;             // f16: tie between 1 and 1 + 2^-10: to 1
+  value[6] = 1.0f + 0x3p-11f;             // tie: to 1 + 2^-9
+  value[7] = 1.0f + 0x1p-11f + 0x1p-20f;  // above the tie
+  value[8] = 1e6f;                        // beyond f16's range: its largest number
+  value[9] = -65520.0f;
   value[15] = -0.25f;
   const std::vector<float> got = Step({{0, 0}})[0];
   EXPECT_EQ(got, Rounded({value, value + 16}, kv_dtype()));

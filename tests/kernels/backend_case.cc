@@ -11,14 +11,6 @@
 namespace strata::kernels {
 namespace {
 
-// Exact for the values tests use: f16 here is only made of small multiples of 2^-10.
-uint16_t F32ToF16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  if ((bits & 0x7fffffffu) == 0) return static_cast<uint16_t>(bits >> 16);
-  return static_cast<uint16_t>((bits >> 16 & 0x8000u) | (((bits >> 23 & 0xffu) - 112) << 10) |
-                               (bits >> 13 & 0x3ffu));
-}
-
 std::vector<char> Encode(DType dtype, const std::vector<float>& values) {
   std::vector<char> bytes(values.size() * SizeOf(dtype));
   for (size_t i = 0; i < values.size(); ++i) {
@@ -36,7 +28,8 @@ std::vector<char> Encode(DType dtype, const std::vector<float>& values) {
 
 float Rounded(float value, DType dtype) {
   if (dtype == DType::kBF16) return Bf16ToF32(F32ToBf16(value));
-  return dtype == DType::kF16 ? F16ToF32(F32ToF16(value)) : value;
+  if (dtype == DType::kF32 || std::isnan(value)) return value;
+  return F16ToF32(F32ToF16(std::clamp(value, -65504.0f, 65504.0f)));
 }
 
 std::vector<float> Rounded(std::vector<float> values, DType dtype) {
@@ -105,6 +98,8 @@ std::vector<float> HeldWeights(std::vector<float> weights, int64_t cols, WeightF
       break;
     case WeightFormat::kBF16:
       return Rounded(std::move(weights), DType::kBF16);
+    case WeightFormat::kF16:
+      return Rounded(std::move(weights), DType::kF16);
     case WeightFormat::kInt8:
       ForEachGroup(weights, cols, 64, HoldInt8);
       break;

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <ostream>
 #include <random>
@@ -17,10 +19,11 @@
 
 namespace strata::kernels {
 
-// Half the distance from 1 to the next f32, or bf16: the largest relative
+// Half the distance from 1 to the next f32, bf16, or f16: the largest relative
 // error of one rounding.
 inline constexpr double kEpsF32 = 0x1p-24;
 inline constexpr double kEpsBf16 = 0x1p-8;
+inline constexpr double kEpsF16 = 0x1p-11;
 
 // What is declared here and not in backend_case.cc is in the file of a test
 // program's own cases: cpu_cases.cc or cuda_cases.cc.
@@ -45,7 +48,7 @@ int PartitionTokens();
 // Whether the backend's matrices can be saved.
 bool CanPackWeights(const BackendCase& backend);
 
-// The value that a number becomes when held as `dtype`.
+// The value that a number becomes when held as `dtype`: f16 saturates.
 float Rounded(float value, DType dtype);
 std::vector<float> Rounded(std::vector<float> values, DType dtype);
 
@@ -57,8 +60,13 @@ std::vector<float> QuantizedOperands(std::vector<float> operands, int64_t cols,
                                      WeightFormat format);
 bool QuantizesOperands(const BackendCase& backend);
 
-// Relative error of writing a result as `dtype`.
-inline double WriteError(DType dtype) { return dtype == DType::kBF16 ? kEpsBf16 : kEpsF32; }
+// What writing a result as `dtype` may add to its error. f16's subnormals are 2^-24 apart.
+inline double WriteError(DType dtype, double value) {
+  const double magnitude = std::abs(value);
+  return dtype == DType::kF32    ? kEpsF32 * magnitude
+         : dtype == DType::kBF16 ? kEpsBf16 * magnitude
+                                 : std::max(kEpsF16 * magnitude, 0x1p-25);
+}
 
 // Uniform in [-1, 1).
 std::vector<float> RandomValues(int64_t count, uint32_t seed);
@@ -107,7 +115,11 @@ class BackendTest : public testing::TestWithParam<BackendCase> {
  protected:
   BackendTest() : backend_(GetParam().Create()) {}
   WeightFormat weights() const { return GetParam().weights; }
-  DType kv_dtype() const { return weights() == WeightFormat::kF32 ? DType::kF32 : DType::kBF16; }
+  DType kv_dtype() const {
+    return weights() == WeightFormat::kF32   ? DType::kF32
+           : weights() == WeightFormat::kF16 ? DType::kF16
+                                             : DType::kBF16;
+  }
 
   std::unique_ptr<Backend> backend_;
 };

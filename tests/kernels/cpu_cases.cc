@@ -15,7 +15,7 @@ std::unique_ptr<Backend> BackendCase::Create(int num_threads) const {
 
 std::vector<BackendCase> AllBackendCases() {
   std::vector<BackendCase> cases = {{"reference", WeightFormat::kF32}};
-  for (const WeightFormat weights : kAllWeightFormats) {
+  for (const WeightFormat weights : kCpuWeightFormats) {
     for (const std::string& isa : AvailableCpuIsas()) {
       // Not every CPU with AVX-512 has its bf16 and its int8 instructions.
       for (const KernelTable* table : AvailableKernels(weights)) {

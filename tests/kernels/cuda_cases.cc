@@ -19,7 +19,8 @@ std::vector<BackendCase> AllBackendCases() {
 }
 
 std::vector<BackendCase> AttentionCases() {
-  return {{"cuda", WeightFormat::kF32}, {"cuda", WeightFormat::kBF16}};
+  return {
+      {"cuda", WeightFormat::kF32}, {"cuda", WeightFormat::kBF16}, {"cuda", WeightFormat::kF16}};
 }
 int PartitionTokens() { return cuda::kPartition; }
 bool CanPackWeights(const BackendCase&) { return false; }

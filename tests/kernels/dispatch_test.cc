@@ -55,7 +55,7 @@ TEST(Dispatch, OptionWinsOverTheEnvironment) {
 }
 
 TEST(Dispatch, DefaultIsTheBestTable) {
-  for (const WeightFormat weights : kAllWeightFormats) {
+  for (const WeightFormat weights : kCpuWeightFormats) {
     EXPECT_STREQ(ChooseKernels(weights, "").name, AvailableKernels(weights).back()->name);
   }
 }
@@ -64,13 +64,22 @@ TEST(Dispatch, DefaultIsTheBestTable) {
 TEST(Dispatch, AmxIsForAllWeights) {
   const std::vector<std::string> isas = AvailableCpuIsas();
   if (std::find(isas.begin(), isas.end(), "amx") == isas.end()) GTEST_SKIP() << "no AMX here";
-  for (const WeightFormat weights : kAllWeightFormats) {
+  for (const WeightFormat weights : kCpuWeightFormats) {
     const bool tiles = weights != WeightFormat::kF32;
     EXPECT_STREQ(ChooseKernels(weights, "amx").name, tiles ? "amx" : "avx512");
   }
 }
 
 TEST(Dispatch, GenericComesFirst) { EXPECT_EQ(AvailableCpuIsas().front(), "generic"); }
+
+TEST(Dispatch, F16IsForGpus) {
+  try {
+    CreateCpuBackend({WeightFormat::kF16, 1, ""});
+    FAIL() << "a CPU takes f16 weights";
+  } catch (const DeviceError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("no kernels for f16 weights: take bf16, or f32"));
+  }
+}
 
 TEST(WeightFormat, NamesParseBack) {
   for (const WeightFormat weights : kAllWeightFormats) {
@@ -79,7 +88,7 @@ TEST(WeightFormat, NamesParseBack) {
     EXPECT_EQ(parsed, weights);
   }
   WeightFormat parsed = WeightFormat::kInt8;
-  EXPECT_FALSE(ParseWeightFormat("f16", &parsed));
+  EXPECT_FALSE(ParseWeightFormat("f8", &parsed));
   EXPECT_EQ(parsed, WeightFormat::kInt8);
 }
 

@@ -30,6 +30,38 @@ TEST(FloatTypes, Bf16RoundsToNearestEven) {
   EXPECT_TRUE(std::isnan(Bf16ToF32(F32ToBf16(std::bit_cast<float>(0xffffffffu)))));
 }
 
+TEST(FloatTypes, F16RoundTripsEveryValue) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const uint16_t half = static_cast<uint16_t>(bits);
+    const float value = F16ToF32(half);
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(F16ToF32(F32ToF16(value))));
+    } else {
+      ASSERT_EQ(F32ToF16(value), half);
+    }
+  }
+}
+
+// Between each number and the next, subnormal or not: below the middle, at it, above it.
+TEST(FloatTypes, F16RoundsToNearestEven) {
+  for (uint32_t bits = 0; bits < 0x7bff; ++bits) {
+    const uint16_t low = static_cast<uint16_t>(bits);
+    const uint16_t high = static_cast<uint16_t>(bits + 1);
+    const float middle = (F16ToF32(low) + F16ToF32(high)) / 2;  // exact
+    ASSERT_EQ(F32ToF16(middle), bits % 2 == 0 ? low : high) << bits;
+    ASSERT_EQ(F32ToF16(std::nextafter(middle, 0.0f)), low) << bits;
+    ASSERT_EQ(F32ToF16(std::nextafter(middle, 1e9f)), high) << bits;
+    ASSERT_EQ(F32ToF16(-middle), 0x8000 | (bits % 2 == 0 ? low : high)) << bits;
+  }
+  EXPECT_EQ(F32ToF16(std::nextafter(65520.0f, 0.0f)), 0x7bff);
+  EXPECT_EQ(F32ToF16(65520.0f), 0x7c00);  // to infinity
+  EXPECT_EQ(F32ToF16(-std::numeric_limits<float>::max()), 0xfc00);
+  EXPECT_EQ(F32ToF16(-0x1p-60f), 0x8000);
+  EXPECT_EQ(F32ToF16(std::numeric_limits<float>::denorm_min()), 0);
+  // A NaN whose payload is all in the bits that are cut off.
+  EXPECT_TRUE(std::isnan(F16ToF32(F32ToF16(std::bit_cast<float>(0x7f800001u)))));
+}
+
 TEST(FloatTypes, F16ToF32CoversEveryClass) {
   EXPECT_EQ(F16ToF32(0x3c00), 1.0f);
   EXPECT_EQ(F16ToF32(0xc500), -5.0f);

@@ -106,7 +106,7 @@ void CountRmsNorm() {
 
 int Run() {
   try {
-    for (const WeightFormat weights : kAllWeightFormats) CountProducts(weights);
+    for (const WeightFormat weights : kCpuWeightFormats) CountProducts(weights);
     CountAttention();
     CountRmsNorm();
   } catch (const DeviceError& error) {

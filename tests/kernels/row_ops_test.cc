@@ -39,9 +39,10 @@ TEST_P(RmsNorm, AgreesWithDefinition) {
         const double expected = x[i * hidden + j] * scale * weight[j];
         // The sum of squares errs by hidden x eps relatively, of which the
         // root leaves half; then six roundings and the write.
-        const double relative =
-            (static_cast<double>(hidden) / 2 + 6) * kEpsF32 + WriteError(backend_->operand_dtype());
-        ASSERT_NEAR(got[i * hidden + j], expected, relative * std::abs(expected));
+        const double relative = (static_cast<double>(hidden) / 2 + 6) * kEpsF32;
+        ASSERT_NEAR(
+            got[i * hidden + j], expected,
+            relative * std::abs(expected) + WriteError(backend_->operand_dtype(), expected));
       }
     }
   }
@@ -70,7 +71,7 @@ TEST_P(RmsNorm, ResultDoesNotDependOnRowCountOrThreads) {
   }
 }
 
-// What lies exactly between two bf16 values goes to the even one.
+// What lies exactly between two bf16 or f16 values goes to the even one; f16 saturates.
 TEST_P(RmsNorm, WritesOperandsRoundedToNearestEven) {
   // A row of ones has mean square 1, so with eps 0 the output is the weight.
   std::vector<float> weight(16, 1.0f);
@@ -78,6 +79,13 @@ TEST_P(RmsNorm, WritesOperandsRoundedToNearestEven) {
   weight[2] = 1.0f + 0x3p-8f;             // tie: to 1 + 2^-6
   weight[3] = 1.0f + 0x1p-8f + 0x1p-20f;  // above the tie
   weight[4] = -(1.0f + 0x1p-8f);
+  weight[5] = 1.0f + 0x1p-11f;             // tie between 1 and 1 + 2^-10: to 1
+  weight[6] = 1.0f + 0x3p-11f;             // tie: to 1 + 2^-9
+  weight[7] = 1.0f + 0x1p-11f + 0x1p-20f;  // above the tie
+  weight[8] = 0x3p-25f;                    // tie of f16's subnormals: to 2^-23
+  weight[9] = 65519.0f;                    // f16 would round it to its largest number,
+  weight[10] = -65520.0f;                  // and this one to infinity
+  weight[11] = 1e30f;
   const std::vector<float> got = Run(std::vector<float>(16, 1.0f), weight, 0.0f, 1);
   EXPECT_EQ(got, Rounded(weight, backend_->operand_dtype()));
   if (backend_->operand_dtype() == DType::kBF16) {
@@ -85,6 +93,14 @@ TEST_P(RmsNorm, WritesOperandsRoundedToNearestEven) {
     EXPECT_EQ(got[2], 1.0f + 0x1p-6f);
     EXPECT_EQ(got[3], 1.0f + 0x1p-7f);
     EXPECT_EQ(got[4], -1.0f);
+  } else if (backend_->operand_dtype() == DType::kF16) {
+    EXPECT_EQ(got[5], 1.0f);
+    EXPECT_EQ(got[6], 1.0f + 0x1p-9f);
+    EXPECT_EQ(got[7], 1.0f + 0x1p-10f);
+    EXPECT_EQ(got[8], 0x1p-23f);
+    EXPECT_EQ(got[9], 65504.0f);
+    EXPECT_EQ(got[10], -65504.0f);
+    EXPECT_EQ(got[11], 65504.0f);
   }
 }
 

@@ -45,7 +45,7 @@ std::string TinyModel() { return STRATA_SOURCE_DIR "/tests/goldens/models/tiny-l
 std::vector<TestDevice> AllTestDevices() {
   std::vector<TestDevice> devices;
   for (const std::string& isa : kernels::AvailableCpuIsas()) {
-    for (const kernels::WeightFormat weights : kernels::kAllWeightFormats) {
+    for (const kernels::WeightFormat weights : kernels::kCpuWeightFormats) {
       if (isa == "amx" && weights == kernels::WeightFormat::kF32) continue;  // avx512's kernels
       devices.push_back({isa, weights, 1});
     }

@@ -129,6 +129,22 @@ TEST(Plan, RefusesWhatCannotBe) {
   EXPECT_THAT(error(options), HasSubstr("max_context: 5000 is out of range"));
 }
 
+// Sixteen bits are sixteen bits.
+TEST(Plan, F16TakesWhatBf16TakesAndIsForGpus) {
+  PlanOptions options = On("8xA100", 8);
+  const Plan bf16 = MakePlan(Llama70B(), options).value();
+  options.weights = kernels::WeightFormat::kF16;
+  const Plan f16 = MakePlan(Llama70B(), options).value();
+  EXPECT_EQ(f16.ranks[3].total(), bf16.ranks[3].total());
+  EXPECT_EQ(f16.kv_bytes_per_token, bf16.kv_bytes_per_token);
+  EXPECT_EQ(f16.one_sequence.limit, bf16.one_sequence.limit);
+  EXPECT_THAT(ToText(f16), HasSubstr("8 ranks, f16 weights"));
+  options = On("cpu", 1);
+  options.weights = kernels::WeightFormat::kF16;
+  EXPECT_THAT(std::string(MakePlan(Llama70B(), options).status().message()),
+              HasSubstr("f16 weights are for GPUs"));
+}
+
 TEST(Plan, IsPrinted) {
   const std::string text = ToText(MakePlan(Llama70B(), On("8xA100", 8)).value());
   for (const char* part :
@@ -144,7 +160,7 @@ TEST(Plan, IsPrinted) {
 TEST(Plan, MemoryIsWhatAModelAllocates) {
   const auto checkpoint = Checkpoint::Open(DemoModel()).value();
   const ModelConfig& config = checkpoint->config();
-  for (const kernels::WeightFormat weights : kernels::kAllWeightFormats) {
+  for (const kernels::WeightFormat weights : kernels::kCpuWeightFormats) {
     for (const int num_ranks : {1, 2, 4}) {
       PlanOptions options = On("cpu", num_ranks);
       options.weights = weights;

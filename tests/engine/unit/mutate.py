@@ -262,6 +262,46 @@ MUTANTS = {
         "FindIndex(row.tokens.width, ties, num_kept - 1)",
         "FindIndex(row.tokens.width, ties, num_kept)",
         "one token too many of those with the least logit is left"),
+    "cuda_f16_overflows": (
+        "device_language.h",
+        "fabsf(value) > kMaxF16 ? copysignf(kMaxF16, value) : value",
+        "value",
+        "what is beyond f16's range becomes infinite"),
+    "cuda_f16_nan_saturates": (
+        "device_language.h",
+        "fabsf(value) > kMaxF16 ?",
+        "!(fabsf(value) <= kMaxF16) ?",
+        "what is no number becomes f16's largest"),
+    "cuda_f16_keys_swapped": (
+        "attention_tile.h",
+        "__half22float2(*reinterpret_cast<const __half2*>(at))",
+        "{ToFloat(at[1]), ToFloat(at[0])}",
+        "a key's neighbours change places"),
+    "cuda_f16_kv_is_bf16": (
+        "cuda_backend.cc",
+        "(device_, shape, FloatTypeOf(options_.weights))",
+        "(device_, shape, DType::kBF16)",
+        "keys and values are held as bf16"),
+    "cuda_f16_multiplied_as_bf16": (
+        "mat_mul_kernels.cu",
+        "Mma<Half>(",
+        "Mma<__nv_bfloat16>(",
+        "tensor cores take f16 for bf16"),
+    "cuda_f16_weights_through_bf16": (
+        "weights.cc",
+        ": ToF16InRange(value)",
+        ": ToF16InRange(Bf16ToF32(F32ToBf16(value)))",
+        "weights are rounded to bf16 first"),
+    "cuda_f16_weights_overflow": (
+        "weights.cc",
+        "if (std::abs(weight) > kMaxF16) {",
+        "if (false) {",
+        "weights beyond f16's range become infinite"),
+    "cuda_f16_is_bf16_to_cublas": (
+        "products.cc",
+        "CUDA_R_16BF : CUDA_R_16F",
+        "CUDA_R_16BF : CUDA_R_16BF",
+        "cuBLAS takes f16 for bf16"),
 }
 
 
