@@ -7,7 +7,6 @@
 
 #include <fstream>
 #include <memory>
-#include <random>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "nlohmann/json.hpp"
+#include "tests/cuda/small_requests.h"
 #include "tests/cuda_emulator/emulator.h"
 #include "tests/support/collecting_sink.h"
 #include "tests/support/test_models.h"
@@ -60,27 +60,10 @@ std::unique_ptr<Engine> OpenCuda(WeightFormat weights, Schedule schedule, bool d
   return OpenOn(kernels::CreateCudaBackend({weights, 0, deterministic, graphs}), max_prefill_chunk);
 }
 
-std::vector<TokenId> RandomPrompt(int length, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<TokenId> ids(length);
-  for (TokenId& id : ids) id = static_cast<TokenId>(random() % 1500);
-  return ids;
-}
-
 GenerateRequest Request(std::vector<TokenId> prompt, int max_new_tokens) {
-  GenerateRequest request;
-  request.prompt = std::move(prompt);
-  request.sampling.temperature = 0;
-  request.stopping.max_new_tokens = max_new_tokens;
-  request.stopping.ignore_eos = true;
+  GenerateRequest request = GreedyRequest(std::move(prompt), max_new_tokens);
   request.output.logprobs = 2;
   return request;
-}
-
-void Speculate(GenerateRequest& request, int exit_layer, int num_draft_tokens) {
-  request.speculation.mode = Speculation::Mode::kFixed;
-  request.speculation.exit_layer = exit_layer;
-  request.speculation.num_draft_tokens = num_draft_tokens;
 }
 
 TEST(CudaEngine, GreedyTokensAreTheReferencesWhereMarginsAllow) {
@@ -131,14 +114,6 @@ TEST(CudaEngine, GreedyTokensAreTheCpusWhereMarginsAllow) {
       }
       EXPECT_GT(compared, 0);
     }
-  }
-}
-
-void ExpectSame(const CollectedSample& actual, const CollectedSample& expected) {
-  ASSERT_EQ(actual.token_ids, expected.token_ids);
-  ASSERT_EQ(actual.logprobs.size(), expected.logprobs.size());
-  for (size_t i = 0; i < expected.logprobs.size(); ++i) {
-    ASSERT_EQ(actual.logprobs[i].logprob, expected.logprobs[i].logprob) << "token " << i;
   }
 }
 

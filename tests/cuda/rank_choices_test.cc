@@ -9,13 +9,13 @@
 #include <chrono>
 #include <future>
 #include <memory>
-#include <random>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "tests/cuda/emulated_ranks.h"
+#include "tests/cuda/small_requests.h"
 #include "tests/fakes/faulty_rank.h"
 #include "tests/support/collecting_sink.h"
 #include "tests/support/token_counts_file.h"
@@ -28,26 +28,9 @@ using kernels::RankDevice;
 using kernels::WeightFormat;
 using ::testing::HasSubstr;
 
-std::vector<TokenId> RandomPrompt(int length) {
-  std::mt19937 random(static_cast<uint32_t>(length));
-  std::vector<TokenId> ids(length);
-  for (TokenId& id : ids) id = static_cast<TokenId>(random() % 1500);
-  return ids;
-}
-
 GenerateRequest Request(int prompt_tokens, int max_new_tokens = 8) {
-  GenerateRequest request;
-  request.prompt = RandomPrompt(prompt_tokens);
-  request.sampling.temperature = 0;
-  request.stopping.max_new_tokens = max_new_tokens;
-  request.stopping.ignore_eos = true;
-  return request;
-}
-
-void Speculate(GenerateRequest& request, int exit_layer, int num_draft_tokens) {
-  request.speculation.mode = Speculation::Mode::kFixed;
-  request.speculation.exit_layer = exit_layer;
-  request.speculation.num_draft_tokens = num_draft_tokens;
+  return GreedyRequest(RandomPrompt(prompt_tokens, static_cast<uint32_t>(prompt_tokens)),
+                       max_new_tokens);
 }
 
 // Greedy and seeded, plainly and with what only a whole row tells; log-probabilities and drafts
@@ -101,14 +84,6 @@ std::unique_ptr<Engine> Open(std::vector<RankDevice> ranks,
 std::vector<RankDevice> WithoutChoosers(std::vector<RankDevice> ranks) {
   for (RankDevice& rank : ranks) rank = MakeFaulty(std::move(rank), [](const std::string&) {});
   return ranks;
-}
-
-void ExpectSame(const CollectedSample& actual, const CollectedSample& expected) {
-  ASSERT_EQ(actual.token_ids, expected.token_ids);
-  ASSERT_EQ(actual.logprobs.size(), expected.logprobs.size());
-  for (size_t i = 0; i < expected.logprobs.size(); ++i) {
-    ASSERT_EQ(actual.logprobs[i].logprob, expected.logprobs[i].logprob) << "token " << i;
-  }
 }
 
 class RankChoicesOver : public testing::TestWithParam<int> {};
@@ -188,7 +163,7 @@ TEST(RankChoices, OfUnseededDraftsAreTheSameInAllRanks) {
     const CollectedSample drawn = Generate(*engine, request);
     EXPECT_GT(drawn.finished->speculation.drafted_tokens, 0);
     GenerateRequest again = Request(9, 1);
-    std::vector<TokenId> text = RandomPrompt(9);
+    std::vector<TokenId> text = RandomPrompt(9, 9);
     text.insert(text.end(), drawn.token_ids.begin(), drawn.token_ids.end());
     again.prompt = text;
     again.output.prompt_logprobs = true;
