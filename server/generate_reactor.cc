@@ -108,7 +108,10 @@ void GenerateReactor::End(absl::Status status) {
 
 GenerateReactor::Action GenerateReactor::NextAction() {
   if (writing_) return Action::kNone;
-  if (!broken_ && !queue_.empty()) {
+  std::optional<v1::GenerateResponse> next;
+  if (!broken_) next = queue_.Pop();
+  if (next) {
+    current_ = *std::move(next);
     writing_ = true;
     return Action::kWrite;
   }
@@ -125,7 +128,7 @@ void GenerateReactor::Do(Action action) {
   absl::Status status;
   {
     absl::MutexLock lock(&mu_);
-    if (action == Action::kWrite) current_ = *queue_.Pop();
+    if (action == Action::kWrite) queue_.Extend(&current_);
     if (action == Action::kFinish) status = *status_;
     response = &current_;
   }
@@ -139,15 +142,13 @@ void GenerateReactor::Do(Action action) {
 void GenerateReactor::OnWriteDone(bool ok) {
   if (!ok && id_) serving_.engine->Cancel(*id_);
   Action action = Action::kNone;
-  bool may_grow = false;
   {
     absl::MutexLock lock(&mu_);
     writing_ = false;
     broken_ = broken_ || !ok;
     action = NextAction();
-    may_grow = !status_ && queue_.size() == 1;
   }
-  may_grow ? DoSoon(action) : Do(action);
+  Do(action);
 }
 
 void GenerateReactor::OnCancel() {

@@ -55,7 +55,7 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateRespon
   Action NextAction() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Nothing of this object may be touched by the caller afterwards.
   void Do(Action action);
-  // The same on the WriteThread. What is queued until then goes into the same message.
+  // The same on the WriteThread. Tokens that come until then go into the same message.
   void DoSoon(Action action);
 
   const Serving& serving_;

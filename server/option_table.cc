@@ -300,7 +300,7 @@ std::vector<OptionSpec> MakeTable() {
       {"max-calls", "N", "Inference calls in flight; more are refused [1024]",
        Integer([](Options* o) -> int& { return o->max_calls; }, 1, kMany)},
       {"max-message-size", "SIZE", "Largest request message [16MiB]", SetMaxMessageSize},
-      {"stream-interval", "TIME", "From one message of a stream to the next, at least [0ms]",
+      {"stream-interval", "TIME", "How long tokens may wait for more, to share a message [0ms]",
        SetStreamInterval},
       {"default-max-new-tokens", "N",
        "max_new_tokens where neither request nor generation_config.json says [512]",

@@ -78,7 +78,7 @@ struct Options {
   AccessOptions access;
   ConnectionOptions connection;
   WatchdogOptions watchdog;
-  // The least time from one message of a stream to the next; 0: each round's tokens at once.
+  // How long a stream's tokens may wait for more of them, to share a message.
   std::chrono::milliseconds stream_interval{0};
   std::string audit_log;     // empty: none
   bool log_prompts = false;  // whether prompts and answers are logged

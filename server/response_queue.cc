@@ -5,6 +5,15 @@
 #include "server/event_translation.h"
 
 namespace strata::server {
+namespace {
+
+bool IsFull(const v1::Delta& delta) {
+  const int tokens = delta.token_ids_size() + delta.prompt_logprobs_size();
+  return tokens >= ResponseQueue::kMaxDeltaTokens ||
+         delta.text().size() >= static_cast<size_t>(ResponseQueue::kMaxDeltaBytes);
+}
+
+}  // namespace
 
 void MergeDelta(v1::Delta more, v1::Delta* delta) {
   delta->mutable_token_ids()->MergeFrom(more.token_ids());
@@ -26,10 +35,7 @@ v1::Delta* ResponseQueue::OpenDelta(int sample_index) {
   const auto last = last_.find(sample_index);
   if (last == last_.end() || !last->second->has_delta()) return nullptr;
   v1::Delta* delta = last->second->mutable_delta();
-  const int tokens = delta->token_ids_size() + delta->prompt_logprobs_size();
-  const bool full =
-      tokens >= kMaxDeltaTokens || delta->text().size() >= static_cast<size_t>(kMaxDeltaBytes);
-  return full ? nullptr : delta;
+  return IsFull(*delta) ? nullptr : delta;
 }
 
 void ResponseQueue::PushStarted(int sample_index, v1::Started started) {
@@ -60,6 +66,14 @@ std::optional<v1::GenerateResponse> ResponseQueue::Pop() {
   v1::GenerateResponse response = std::move(responses_.front());
   responses_.pop_front();
   return response;
+}
+
+void ResponseQueue::Extend(v1::GenerateResponse* response) {
+  while (!responses_.empty() && response->has_delta() && !IsFull(response->delta())) {
+    const v1::GenerateResponse& next = responses_.front();
+    if (!next.has_delta() || next.sample_index() != response->sample_index()) return;
+    MergeDelta(std::move(*Pop()->mutable_delta()), response->mutable_delta());
+  }
 }
 
 }  // namespace strata::server

@@ -33,6 +33,9 @@ class ResponseQueue {
 
   // The next response in order, if any.
   std::optional<v1::GenerateResponse> Pop();
+  // Moves what is next into `response`, which was popped, while both are deltas of one sample and
+  // there is room.
+  void Extend(v1::GenerateResponse* response);
   bool empty() const { return responses_.empty(); }
   size_t size() const { return responses_.size(); }
 

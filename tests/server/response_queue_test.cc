@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
 
@@ -84,6 +85,42 @@ TEST(ResponseQueue, LeavesDraftsOutForASlowReader) {
   EXPECT_TRUE(queue.Pop()->has_delta());
   queue.PushDraft(0, v1::Draft());
   EXPECT_TRUE(queue.Pop()->has_draft());
+}
+
+TEST(ResponseQueue, ExtendsWhatIsNotWrittenYet) {
+  ResponseQueue queue("id");
+  queue.PushDelta(0, MakeDelta(0, 1, false));
+  std::optional<v1::GenerateResponse> first = queue.Pop();
+  queue.PushDelta(0, MakeDelta(1, 1, false));
+  queue.PushDelta(1, MakeDelta(5, 1, false));
+  queue.PushDelta(0, MakeDelta(2, 1, false));
+  queue.Extend(&*first);
+  EXPECT_EQ(first->delta().text(), "abc");
+  EXPECT_EQ(first->delta().token_ids_size(), 3);
+  ExpectConsistent(first->delta());
+  queue.Extend(&*first);
+  EXPECT_EQ(first->delta().text(), "abc") << "the next is another sample's";
+  EXPECT_EQ(queue.Pop()->sample_index(), 1u);
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST(ResponseQueue, ExtendsByNothingButDeltasNorBeyondTheLargest) {
+  ResponseQueue queue("id");
+  queue.PushDelta(0, MakeDelta(0, ResponseQueue::kMaxDeltaTokens, false));
+  std::optional<v1::GenerateResponse> full = queue.Pop();
+  queue.PushDelta(0, MakeDelta(0, 1, false));
+  queue.Extend(&*full);
+  EXPECT_EQ(full->delta().token_ids_size(), ResponseQueue::kMaxDeltaTokens);
+  std::optional<v1::GenerateResponse> delta = queue.Pop();
+  queue.PushDraft(0, v1::Draft());
+  queue.PushDelta(0, MakeDelta(1, 1, false));
+  queue.Extend(&*delta);
+  EXPECT_EQ(delta->delta().token_ids_size(), 1) << "the draft comes first";
+  std::optional<v1::GenerateResponse> draft = queue.Pop();
+  ASSERT_TRUE(draft->has_draft());
+  queue.Extend(&*draft);
+  EXPECT_TRUE(draft->has_draft());
+  EXPECT_EQ(queue.size(), 1u);
 }
 
 // Whatever the reader's pace: everything arrives, once, in order, in messages
