@@ -43,6 +43,24 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+// What a round of so many sequences takes more where each is to be decided on.
+absl::StatusOr<Row> MeasureAuto(const Options& options, int num_sequences) {
+  IdleBackendLoop::Shape shape;
+  shape.num_sequences = num_sequences;
+  shape.sampling.temperature = 0;
+  ASSIGN_OR_RETURN(const auto off, IdleBackendLoop::Create(options.model, shape));
+  shape.is_auto = true;
+  ASSIGN_OR_RETURN(const auto automatic, IdleBackendLoop::Create(options.model, shape));
+  std::vector<double> more;
+  for (int i = 0; i < kMeasurements; ++i) {
+    const double without = Microseconds([&] { off->Step(); });
+    more.push_back(Microseconds([&] { automatic->Step(); }) - without);
+  }
+  return Row{.name = fmt::format("overhead_auto_{}x1", num_sequences),
+             .value = Median(more),
+             .unit = "us"};
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<IdleBackendLoop>> IdleBackendLoop::Create(const std::string& folder,
@@ -69,6 +87,8 @@ absl::StatusOr<std::unique_ptr<IdleBackendLoop>> IdleBackendLoop::Create(const s
       std::make_unique<SpeculationPolicy>(config.num_layers, SpeculationPolicy::Options());
   loop.drafting.num_layers = config.num_layers;
   loop.drafting.exit_layers = result->policy_->exit_layers();
+  // No round can be that short.
+  if (shape.num_draft_tokens == 0) loop.drafting.latency_ceiling_seconds = 1e-9;
   const CostProfile costs =
       ProfileCosts(*result->model_, result->clock_, std::chrono::milliseconds(10));
   result->loop_ =
@@ -88,9 +108,11 @@ void IdleBackendLoop::AcceptRequests() {
     request->params.sampling = shape_.sampling;
     request->params.stopping.max_new_tokens = checkpoint_->config().max_position_embeddings;
     request->params.stopping.ignore_eos = true;
-    request->params.speculation.mode = Speculation::Mode::kFixed;
-    request->params.speculation.exit_layer = 1;
-    request->params.speculation.num_draft_tokens = shape_.num_draft_tokens;
+    request->params.speculation = {
+        shape_.is_auto ? Speculation::Mode::kAuto : Speculation::Mode::kFixed,
+        1,
+        shape_.num_draft_tokens,
+        {}};
     request->sink = sink;
     loop_->Accept(std::move(request));
   }
@@ -139,6 +161,10 @@ absl::Status MeasureOverhead(const Options& options, Report& report) {
                            .unit = "us",
                            .limit = kBudgetMicroseconds});
     report.rows.push_back({.name = "logits_" + suffix, .value = Median(scans), .unit = "us"});
+  }
+  for (const int num_sequences : {1, 4, 16, 256}) {
+    ASSIGN_OR_RETURN(Row row, MeasureAuto(options, num_sequences));
+    report.rows.push_back(std::move(row));
   }
   return absl::OkStatus();
 }

@@ -17,13 +17,14 @@
 
 namespace strata::bench {
 
-// Greedy sequences that decode on and on, over a backend that computes nothing.
+// Sequences that decode on and on, over a backend that computes nothing.
 class IdleBackendLoop {
  public:
   struct Shape {
     int num_sequences = 0;
-    int num_draft_tokens = 0;  // all are accepted
+    int num_draft_tokens = 0;  // of greedy ones all are accepted
     SamplingParams sampling;
+    bool is_auto = false;  // the controller decides on drafts: none at all if num_draft_tokens is 0
   };
   // After a few rounds, in which memory is taken.
   static absl::StatusOr<std::unique_ptr<IdleBackendLoop>> Create(const std::string& folder,
@@ -51,8 +52,8 @@ class IdleBackendLoop {
   std::unique_ptr<StepLoop> loop_;
 };
 
-// overhead_NxR: N sequences with R rows each; a round's time without that of reading logits, which
-// is a row of its own, logits_NxR.
+// overhead_NxR: N greedy sequences with R rows each; a round's time without that of reading logits,
+// which is a row of its own, logits_NxR. overhead_auto_Nx1: what deciding not to draft adds.
 absl::Status MeasureOverhead(const Options& options, Report& report);
 
 }  // namespace strata::bench

@@ -27,8 +27,9 @@ struct DraftingRow {
 // A row's drafts after verification.
 struct DraftOutcome {
   const Sequence* sequence = nullptr;  // its exit_layer is the one that drafted
-  std::span<const float> confidences;  // of each draft, as DraftingRow::confidence
-  int num_accepted = 0;                // committed and sent: the first so many
+  // Of each draft, as DraftingRow::confidence; 0 where it is not known.
+  std::span<const float> confidences;
+  int num_accepted = 0;  // committed and sent: the first so many
 };
 
 // A draft that the policy would like to know about without drafting it: what layers
@@ -53,7 +54,8 @@ class DraftingPolicy {
   // As the round begins. Valid until the next call.
   virtual std::span<const WantedProbe> ChooseProbes() = 0;
   // Whether DraftingRow::confidence of this sequence, which must draft in this round, makes a
-  // difference to ReviewDrafts. If no row's does, there is no need to wait for drafts, and it is 0.
+  // difference to ReviewDrafts. Otherwise it may be 0: to know it costs an exponential of each
+  // logit and, where a device drafts, a wait for it.
   virtual bool NeedsConfidence(const Sequence& sequence) const = 0;
   // Between two micro-steps, after the `num_micro_steps`-th of the round. `rows` are those that may
   // draft further by their plan; the next micro-step runs for those that keep_drafting is left for.

@@ -189,7 +189,9 @@ void RoundExecutor::DraftToken(Work& work, const Logits& logits) {
   }
   const int slot = work.first_slot + work.num_drafts++;
   slots_.ids[slot] = id;
-  if (drafting_policy_ != nullptr) slots_.confidences[slot] = ProbabilityOf(id, logits);
+  const bool wanted =
+      drafting_policy_ != nullptr && drafting_policy_->NeedsConfidence(*work.sequence);
+  slots_.confidences[slot] = wanted ? ProbabilityOf(id, logits) : 0;
   work.sequence->sampler().Push(id);
   work.drafting = work.num_drafts < work.max_drafts && !work.sequence->IsStop(id);
 }

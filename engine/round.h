@@ -93,7 +93,7 @@ class RoundExecutor {
   // What micro-steps make, by slot. A work's drafts are consecutive.
   struct DraftSlots {
     std::vector<TokenId> ids;
-    std::vector<float> confidences;        // where there is a policy to ask
+    std::vector<float> confidences;        // 0 where the policy need not know
     std::vector<Distribution> proposals;   // unseeded: what each draft was drawn from
     std::vector<int32_t> exit_cache_rows;  // of the rows that drafted
     void Resize(size_t size);

@@ -54,6 +54,7 @@ double OutcomeFactor::odds(double prior_weight) const {
 }
 
 int AcceptanceModel::ConfidenceClass(double confidence) {
+  if (confidence == 0) return kAny;
   int index = 0;
   while (index < kNumConfidences - 1 && confidence >= kConfidenceEnds[index]) ++index;
   return index;
@@ -88,6 +89,7 @@ double AcceptanceModel::BeforeDraft(Sampler::Mode mode, int exit_layer, int inde
 
 double AcceptanceModel::AfterDraft(Sampler::Mode mode, int exit_layer, int index,
                                    int confidence) const {
+  if (confidence == kAny) return BeforeDraft(mode, exit_layer, index, kAny);
   const Exit& cells = exit(mode, exit_layer);
   const double any_position =
       Mean(cells[After(kNumPositions, confidence)], kConfidenceGuess[confidence], kGuessWeight);

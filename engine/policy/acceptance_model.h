@@ -42,7 +42,8 @@ class AcceptanceModel {
   static constexpr int kAny = kNumConfidences;  // in place of a confidence that is not known
   static constexpr int kNumPositions = 4;       // drafts 0, 1, 2 and 3, 4 and later
 
-  // Classes of confidence, a probability in [0, 1], and of a draft's index in its round.
+  // Classes of confidence, a probability in (0, 1], kAny for 0; and of a draft's index in its
+  // round.
   static int ConfidenceClass(double confidence);
   static int PositionClass(int index);
 
@@ -52,7 +53,7 @@ class AcceptanceModel {
   // The probability that the draft at `index` will be accepted, if those before it are.
   // Before it is drafted: `previous` is the confidence class of the draft before it, or kAny.
   double BeforeDraft(Sampler::Mode mode, int exit_layer, int index, int previous) const;
-  // Once it is drafted, and its confidence is of this class.
+  // Once it is drafted, and its confidence is of this class; with kAny the same as before.
   double AfterDraft(Sampler::Mode mode, int exit_layer, int index, int confidence) const;
 
   // A draft whose predecessors were accepted was accepted itself (1), or not (0), or would have

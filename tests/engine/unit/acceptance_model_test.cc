@@ -96,10 +96,11 @@ TEST(AcceptanceModel, ChancesStayInsideTheirRange) {
 }
 
 TEST(AcceptanceModel, ConfidenceClassesCoverEverything) {
-  EXPECT_EQ(AcceptanceModel::ConfidenceClass(0), 0);
+  EXPECT_EQ(AcceptanceModel::ConfidenceClass(0), AcceptanceModel::kAny);
+  EXPECT_EQ(AcceptanceModel::ConfidenceClass(1e-9), 0);
   EXPECT_EQ(AcceptanceModel::ConfidenceClass(1), AcceptanceModel::kNumConfidences - 1);
   int last = 0;
-  for (double c = 0; c <= 1; c += 0.001) {
+  for (double c = 0.001; c <= 1; c += 0.001) {
     const int now = AcceptanceModel::ConfidenceClass(c);
     EXPECT_TRUE(now == last || now == last + 1);
     last = now;

@@ -342,6 +342,21 @@ TEST_F(OneRow, StopsWhenADraftIsNotSure) {
   }
 }
 
+// Rows that ask for their drafts are not asked for confidences.
+TEST_F(OneRow, LearnsFromDraftsOfUnknownConfidence) {
+  const auto chance = [this](int index) {
+    return controller_.experience().acceptance.BeforeDraft(row_.mode, 4, index,
+                                                           AcceptanceModel::kAny);
+  };
+  row_.exit_layer = 4;
+  const std::vector<float> unknown(4, 0.0f);
+  for (int i = 0; i < 100; ++i) controller_.Verified(row_, unknown, 2, false);
+  EXPECT_GT(chance(0), 0.95);
+  EXPECT_GT(chance(1), 0.95);
+  EXPECT_LT(chance(2), 0.1);
+  EXPECT_LT(controller_.report().calibration_error, 0.1);
+}
+
 TEST_F(OneRow, LearnsNothingFromDraftsBehindTheEnd) {
   Teach(50, true);
   const float before = row_.outcomes.weight();
