@@ -8,6 +8,7 @@
 
 #include "bench/machine.h"
 #include "bench/model_cost.h"
+#include "bench/opened_model.h"
 #include "bench/overhead.h"
 #include "bench/policy.h"
 #include "bench/quality.h"
@@ -20,8 +21,6 @@
 #include "engine/engine.h"
 #include "engine/model/tp_group.h"
 #include "engine/status_macros.h"
-#include "kernels/cpu/cpu_ranks.h"
-#include "kernels/cuda/cuda_ranks.h"
 
 namespace strata::bench {
 namespace {
@@ -29,8 +28,6 @@ namespace {
 constexpr double kMegabyte = 1e6;
 // Of the prompt of the speculative rows.
 constexpr int kMaxPromptTokens = 512;
-// Of the policy group's prompts, with room for drafts.
-constexpr int kMaxPolicyPrompt = 128;
 
 // An engine, and what it holds.
 struct OpenedEngine {
@@ -38,22 +35,6 @@ struct OpenedEngine {
   double kv_bytes_per_token = 0;
   double load_seconds = 0;
 };
-
-// One for each rank. Throws kernels::DeviceError.
-std::vector<kernels::RankDevice> MakeRanks(const Options& options,
-                                           std::chrono::milliseconds timeout) {
-  if (options.on_gpu) {
-    kernels::CudaBackendOptions cuda;
-    cuda.weights = options.weights;
-    cuda.deterministic = options.deterministic;
-    return kernels::CreateCudaRanks(cuda, options.tensor_parallel, timeout);
-  }
-  return kernels::CreateCpuRanks({.weights = options.weights,
-                                  .num_threads = options.num_threads,
-                                  .isa = "",
-                                  .pin_threads = options.pin_threads},
-                                 options.tensor_parallel, timeout);
-}
 
 // Sets options.weights to what the folder and options.dtype come to.
 absl::StatusOr<OpenedEngine> OpenEngine(Options& options, RoundTotals* rounds) {
@@ -125,14 +106,6 @@ Room RoomFor(const Options& options, const ModelConfig& config) {
     const int64_t each = whole_blocks(kBatchPromptTokens + options.decode_tokens + 1);
     room.kv_tokens = std::max(room.kv_tokens, room.max_sequences * each);
   }
-  if (asked(Group::kPolicy)) {
-    const std::vector<int>& sizes = options.policy_batch_sizes;
-    room.max_sequences =
-        std::max(room.max_sequences, *std::max_element(sizes.begin(), sizes.end()));
-    room.kv_tokens =
-        std::max(room.kv_tokens,
-                 room.max_sequences * whole_blocks(kMaxPolicyPrompt + options.decode_tokens));
-  }
   return room;
 }
 
@@ -143,6 +116,7 @@ absl::StatusOr<Report> RunBenchmarks(const Options& asked_options) {
   if (options.groups.erase(Group::kVerification) > 0) {
     RETURN_IF_ERROR(MeasureVerification(options, report));
   }
+  if (options.groups.erase(Group::kPolicy) > 0) RETURN_IF_ERROR(MeasurePolicy(options, report));
   if (options.groups.erase(Group::kOverhead) > 0) {
     RETURN_IF_ERROR(MeasureOverhead(options, report));
   }
@@ -165,7 +139,6 @@ absl::StatusOr<Report> RunBenchmarks(const Options& asked_options) {
   if (asked(Group::kDecode)) RETURN_IF_ERROR(MeasureDecode(session));
   if (asked(Group::kContext)) RETURN_IF_ERROR(MeasureContext(session));
   if (asked(Group::kSpeculative)) RETURN_IF_ERROR(MeasureSpeculative(session));
-  if (asked(Group::kPolicy)) RETURN_IF_ERROR(MeasurePolicy(session));
   if (!options.text.empty()) RETURN_IF_ERROR(MeasureQuality(session));
   // A GPU's memory is not the process's.
   if (asked(Group::kMemory) && !options.on_gpu) AddMemory(opened, cost, &report);

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
-#include <numeric>
+#include <memory>
 #include <random>
 #include <span>
 #include <string>
@@ -13,7 +14,10 @@
 #include <utility>
 #include <vector>
 
+#include "bench/lane.h"
+#include "bench/opened_model.h"
 #include "bench/speculative.h"
+#include "engine/policy/cost_profiler.h"
 #include "engine/status_macros.h"
 
 namespace strata::bench {
@@ -32,83 +36,112 @@ constexpr std::array<const char*, 4> kProse = {
     "Light travels faster than sound, which is the reason why "};
 constexpr int kRandomTokens = 24;
 constexpr float kTemperature = 0.8f;
-// Off and auto are to be told apart by a hundredth or two, and short runs are noisy: in each
-// repetition both run for so long, but not more often than that.
-constexpr double kComparedSeconds = 0.6;
-constexpr int kMostRunsOfCompared = 6;
+constexpr int kMaxPromptTokens = 128;
 constexpr int kResamplings = 500;
 
-GenerateRequest MakeRequest(const Session& session, const std::string& work, bool sampled,
-                            int variant) {
-  GenerateRequest request;
+// Sequences that are generated at once.
+struct Workload {
+  std::string name;
+  std::vector<GenerateRequest> requests;
+  std::vector<std::vector<TokenId>> prompts;
+};
+
+std::vector<TokenId> MakePrompt(const OpenedModel& opened, const std::string& work, int variant) {
   const size_t which = static_cast<size_t>(variant) % kCode.size();
   if (work == "random") {
-    const int vocab_size = session.engine.checkpoint().config().vocab_size;
+    const int vocab_size = opened.checkpoint->config().vocab_size;
     std::mt19937 random(static_cast<unsigned>(variant));
     std::vector<TokenId> ids(kRandomTokens);
     for (TokenId& id : ids) id = std::uniform_int_distribution(3, vocab_size - 1)(random);
-    request.prompt = std::move(ids);
-  } else {
-    request.prompt = fmt::format("{} {}\n{}", work == "code" ? "# file" : "Page", variant,
-                                 work == "code" ? kCode[which] : kProse[which]);
+    return ids;
   }
-  request.sampling.temperature = sampled ? kTemperature : 0;
-  if (sampled) request.sampling.seed = static_cast<uint64_t>(variant);
-  request.stopping.max_new_tokens = session.options.decode_tokens;
-  request.stopping.ignore_eos = true;
-  return request;
+  const bool is_code = work == "code";
+  return opened.tokenizer->Encode(fmt::format("{} {}\n{}", is_code ? "# file" : "Page", variant,
+                                              is_code ? kCode[which] : kProse[which]),
+                                  /*add_special_tokens=*/true);
+}
+
+Workload MakeWorkload(const Options& options, const OpenedModel& opened, const std::string& work,
+                      bool sampled, int num_sequences) {
+  Workload result;
+  result.name = fmt::format("{}_{}_{}", work, sampled ? "sampled" : "greedy", num_sequences);
+  for (int i = 0; i < num_sequences; ++i) {
+    GenerateRequest& request = result.requests.emplace_back();
+    request.sampling.temperature = sampled ? kTemperature : 0;
+    if (sampled) request.sampling.seed = static_cast<uint64_t>(i);
+    request.stopping.max_new_tokens = options.decode_tokens;
+    request.stopping.ignore_eos = true;
+    result.prompts.push_back(MakePrompt(opened, work, i));
+  }
+  return result;
 }
 
 struct Setting {
   std::string name;
   Speculation speculation;
-  std::vector<Measurement> runs;
+  std::unique_ptr<Lane> lane = nullptr;
+  std::vector<Tally> repetitions = {};
 
-  double rate() const { return RateOf(runs); }
-  // Of every other run, beginning with `first`.
-  double half_rate(size_t first) const {
-    std::vector<Measurement> half;
-    for (size_t i = first; i < runs.size(); i += 2) half.push_back(runs[i]);
-    return RateOf(half);
-  }
-  static double RateOf(const std::vector<Measurement>& runs) {
-    return MedianOf(runs,
-                    [](const Measurement& run) { return run.concurrent_tokens_per_second(); });
+  double rate() const { return Sum().rate(); }
+  // Of every other repetition, beginning with `first`.
+  double half_rate(size_t first) const { return Sum(first, 2).rate(); }
+  Tally Sum(size_t first = 0, size_t stride = 1) const {
+    Tally sum;
+    for (size_t i = first; i < repetitions.size(); i += stride) sum.Add(repetitions[i]);
+    return sum;
   }
 };
 
 // Off, the grid, auto.
-std::vector<Setting> MakeSettings(const Session& session) {
-  std::vector<Setting> settings(1);
-  settings.front().name = "off";
-  std::vector<int> exits = session.options.exit_layers;
-  if (exits.empty()) exits = DefaultExitLayers(session.engine.checkpoint().config().num_layers);
+std::vector<Setting> MakeSettings(const Options& options, int num_layers) {
+  std::vector<Setting> settings;
+  settings.push_back({"off", {}});
+  std::vector<int> exits = options.exit_layers;
+  if (exits.empty()) exits = DefaultExitLayers(num_layers);
   for (const int exit_layer : exits) {
-    for (const int drafts : session.options.draft_tokens) {
-      Setting& fixed = settings.emplace_back();
-      fixed.name = fmt::format("e{}_k{}", exit_layer, drafts);
-      fixed.speculation = {Speculation::Mode::kFixed, exit_layer, drafts, {}};
+    for (const int drafts : options.draft_tokens) {
+      settings.push_back({fmt::format("e{}_k{}", exit_layer, drafts),
+                          {Speculation::Mode::kFixed, exit_layer, drafts, {}}});
     }
   }
-  Setting& automatic = settings.emplace_back();
-  automatic.name = "auto";
-  automatic.speculation.mode = Speculation::Mode::kAuto;
+  settings.push_back({"auto", {Speculation::Mode::kAuto, 0, 0, {}}});
   return settings;
 }
 
-absl::Status Run(const Session& session, std::vector<GenerateRequest> requests, Setting& setting) {
-  for (GenerateRequest& request : requests) request.speculation = setting.speculation;
-  ASSIGN_OR_RETURN(Measurement run, Measure(session.engine, session.rounds, requests));
-  setting.runs.push_back(std::move(run));
+// As long as it takes to generate everything once without drafts, and as long for each.
+absl::Status Repeat(std::vector<Setting>& settings) {
+  const Lane& off = *settings.front().lane;
+  const int before = off.num_generations();
+  while (off.num_generations() == before) {
+    const auto behind = std::ranges::min_element(
+        settings, {}, [](const Setting& setting) { return setting.lane->tally().seconds; });
+    RETURN_IF_ERROR(behind->lane->Step());
+  }
+  for (Setting& setting : settings) setting.repetitions.push_back(setting.lane->TakeTally());
   return absl::OkStatus();
 }
 
-// The best of many noisy rates is one that was lucky. So it is picked by one half of the runs and
-// measured by the other, each way round.
+absl::Status Compare(const Workload& workload, int num_repetitions,
+                     std::vector<Setting>& settings) {
+  for (Setting& setting : settings) {
+    std::vector<GenerateRequest> requests = workload.requests;
+    for (GenerateRequest& request : requests) request.speculation = setting.speculation;
+    setting.lane->Begin(std::move(requests), workload.prompts);
+  }
+  // What is measured is what auto does once it knows the traffic.
+  RETURN_IF_ERROR(Repeat(settings));
+  for (Setting& setting : settings) setting.repetitions.clear();
+  for (int i = 0; i < num_repetitions; ++i) RETURN_IF_ERROR(Repeat(settings));
+  return absl::OkStatus();
+}
+
+// The best of many noisy rates is one that was lucky. So it is picked by one half of the
+// repetitions and measured by the other, each way round.
 double BestRate(std::span<const Setting> fixed) {
   if (fixed.empty()) return 0;
-  const auto rate = [](const Setting& setting) { return setting.rate(); };
-  if (fixed.front().runs.size() < 2) return std::ranges::max_element(fixed, {}, rate)->rate();
+  if (fixed.front().repetitions.size() < 2) {
+    return std::ranges::max_element(fixed, {}, &Setting::rate)->rate();
+  }
   double sum = 0;
   for (const size_t half : {size_t{0}, size_t{1}}) {
     const auto half_rate = [half](const Setting& setting) { return setting.half_rate(half); };
@@ -117,83 +150,85 @@ double BestRate(std::span<const Setting> fixed) {
   return sum / 2;
 }
 
-// The median rate of as many runs as there are, drawn from them with repetition.
-double ResampledRate(const std::vector<Measurement>& runs, std::mt19937& random) {
-  std::uniform_int_distribution<size_t> any(0, runs.size() - 1);
-  std::vector<size_t> drawn(runs.size());
-  for (size_t& which : drawn) which = any(random);
-  return MedianOf(drawn, [&](size_t which) { return runs[which].concurrent_tokens_per_second(); });
-}
-
-// Where the ratio of the medians lies but for 5%, by resampling (the bootstrap: Efron, 1979).
+// Where the ratio of the rates lies but for 5%, by repetitions drawn with repetition (the
+// bootstrap: Efron, 1979).
 std::pair<double, double> RatioInterval(const Setting& setting, const Setting& beside) {
   std::mt19937 random(1);
+  std::uniform_int_distribution<size_t> any(0, setting.repetitions.size() - 1);
   std::vector<double> ratios(kResamplings);
   for (double& ratio : ratios) {
-    ratio = ResampledRate(setting.runs, random) / ResampledRate(beside.runs, random);
+    Tally sum, sum_beside;
+    for (size_t i = 0; i < setting.repetitions.size(); ++i) {
+      const size_t drawn = any(random);
+      sum.Add(setting.repetitions[drawn]);
+      sum_beside.Add(beside.repetitions[drawn]);
+    }
+    ratio = sum.rate() / sum_beside.rate();
   }
   std::ranges::sort(ratios);
   return {ratios[kResamplings / 40], ratios[kResamplings - 1 - kResamplings / 40]};
 }
 
-Row MakeRow(std::string name, const std::vector<Setting>& settings) {
+Row MakeRow(const std::string& workload, const std::vector<Setting>& settings) {
   const Setting& off = settings.front();
   const Setting& automatic = settings.back();
-  Row row = {.name = std::move(name), .value = automatic.rate(), .unit = "tokens/s"};
+  Row row = {.name = "policy_" + workload, .value = automatic.rate(), .unit = "tokens/s"};
   AutoComparison comparison;
   comparison.off = off.rate();
   std::tie(comparison.least_of_off, comparison.most_of_off) = RatioInterval(automatic, off);
   const std::span<const Setting> fixed = std::span(settings).subspan(1, settings.size() - 2);
   comparison.best_fixed = BestRate(fixed);
-  double best = 0;
-  for (const Setting& setting : fixed) {
-    if (setting.rate() <= best) continue;
-    best = setting.rate();
-    comparison.best_name = setting.name;
+  if (!fixed.empty()) {
+    comparison.best_name = std::ranges::max_element(fixed, {}, &Setting::rate)->name;
   }
-  const SpeculationStats& stats = automatic.runs.back().speculation;
-  if (stats.drafted_tokens > 0) {
-    comparison.acceptance_rate = static_cast<double>(stats.accepted_tokens) / stats.drafted_tokens;
+  const Tally drafts = automatic.Sum();
+  if (drafts.drafted > 0) {
+    comparison.acceptance_rate = static_cast<double>(drafts.accepted) / drafts.drafted;
   }
-  comparison.drafts_per_round = static_cast<double>(stats.drafted_tokens) / stats.rounds;
+  comparison.drafts_per_round = static_cast<double>(drafts.drafted) / drafts.sequence_rounds;
   row.comparison = comparison;
   return row;
 }
 
 }  // namespace
 
-absl::Status MeasurePolicy(const Session& session) {
-  for (const char* work : {"code", "prose", "random"}) {
-    for (const bool sampled : {false, true}) {
-      for (const int num_sequences : session.options.policy_batch_sizes) {
-        std::vector<GenerateRequest> requests;
-        for (int i = 0; i < num_sequences; ++i) {
-          requests.push_back(MakeRequest(session, work, sampled, i));
+absl::Status MeasurePolicy(const Options& options, Report& report) {
+  const int most_sequences = std::ranges::max(options.policy_batch_sizes);
+  std::vector<Setting> settings;
+  const auto limits = [&](const ModelConfig& config) {
+    settings = MakeSettings(options, config.num_layers);
+    const int num_lanes = static_cast<int>(settings.size());
+    ModelLimits limits;
+    limits.max_context =
+        std::min(config.max_position_embeddings, kMaxPromptTokens + options.decode_tokens);
+    limits.max_exit_rows = num_lanes * (limits.max_rows + DraftControllerConfig().most_probes);
+    limits.num_kv_blocks =
+        num_lanes * most_sequences * (limits.max_context / kernels::kKvBlockTokens + 1);
+    return limits;
+  };
+  ASSIGN_OR_RETURN(const OpenedModel opened, OpenModel(options, limits));
+  report.model = opened.checkpoint->config().name;
+  report.backend = opened.backend;
+  try {
+    const SpeculationPolicy policy(opened.checkpoint->config().num_layers, {});
+    const CostProfile costs =
+        ProfileCosts(*opened.model, SteadyClock(), EngineOptions().cost_profile_time);
+    for (size_t i = 0; i < settings.size(); ++i) {
+      settings[i].lane = std::make_unique<Lane>(opened.model.get(), static_cast<int>(i),
+                                                static_cast<int>(settings.size()),
+                                                opened.tokenizer.get(), &policy, costs);
+    }
+    for (const char* work : {"code", "prose", "random"}) {
+      for (const bool sampled : {false, true}) {
+        for (const int num_sequences : options.policy_batch_sizes) {
+          const Workload workload = MakeWorkload(options, opened, work, sampled, num_sequences);
+          RETURN_IF_ERROR(Compare(workload, options.repeat, settings));
+          report.rows.push_back(MakeRow(workload.name, settings));
         }
-        std::vector<Setting> settings = MakeSettings(session);
-        // What is measured is what it does once it knows the traffic.
-        RETURN_IF_ERROR(Run(session, requests, settings.back()));
-        const int runs_of_compared = std::clamp(
-            static_cast<int>(kComparedSeconds / settings.back().runs.front().decode_seconds), 1,
-            kMostRunsOfCompared);
-        settings.back().runs.clear();
-        // In another order each time, so that none always follows a slow one.
-        std::vector<size_t> order(settings.size());
-        std::iota(order.begin(), order.end(), size_t{0});
-        for (int i = 1; i < runs_of_compared; ++i) {
-          order.push_back(0);
-          order.push_back(settings.size() - 1);
-        }
-        std::mt19937 random(1);
-        for (int i = 0; i < session.options.repeat; ++i) {
-          std::shuffle(order.begin(), order.end(), random);
-          for (const size_t which : order) RETURN_IF_ERROR(Run(session, requests, settings[which]));
-        }
-        session.report.rows.push_back(MakeRow(
-            fmt::format("policy_{}_{}_{}", work, sampled ? "sampled" : "greedy", num_sequences),
-            settings));
       }
     }
+  } catch (const kernels::DeviceError& error) {
+    return absl::InternalError(error.what());
   }
   return absl::OkStatus();
 }

@@ -8,16 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "bench/opened_model.h"
 #include "bench/speculative.h"
-#include "engine/checkpoint/checkpoint.h"
-#include "engine/checkpoint/packed_file.h"
-#include "engine/model/llama_model.h"
+#include "engine/model/model.h"
 #include "engine/proposal_store.h"
 #include "engine/sampler.h"
 #include "engine/status_macros.h"
-#include "engine/tokenizer/tokenizer.h"
 #include "engine/verification.h"
-#include "kernels/cpu/cpu_backend.h"
 
 namespace strata::bench {
 namespace {
@@ -51,7 +48,7 @@ Verdict Verify(const Block& block, Verification scheme, UniformSource& uniforms)
 // One text that a model samples by drafting and verifying, without an engine.
 class SampledText {
  public:
-  SampledText(LlamaModel* model, const SamplingParams& sampling, std::vector<TokenId> prompt,
+  SampledText(Model* model, const SamplingParams& sampling, std::vector<TokenId> prompt,
               uint64_t seed)
       : model_(*model), sampler_(sampling, 0, prompt), tokens_(std::move(prompt)), uniforms_(seed) {
     batch_.block_tables.resize(model_.limits().num_kv_blocks);
@@ -105,10 +102,11 @@ class SampledText {
   Distribution Keep(int32_t row) {
     const int32_t rows[] = {row};
     const size_t width = model_.head().num_tokens;
-    return *store_.Keep(sampler_.Warp(Logits({model_.Logits(rows), width}), scratch_), {});
+    return *store_.Keep(
+        sampler_.Warp(Logits({model_.Logits(rows, model_.head()), width}), scratch_), {});
   }
 
-  LlamaModel& model_;
+  Model& model_;
   const Sampler sampler_;
   SamplerScratch scratch_;
   std::vector<TokenId> tokens_;
@@ -117,31 +115,11 @@ class SampledText {
   ForwardBatch batch_;
 };
 
-struct Model {
-  std::unique_ptr<Checkpoint> checkpoint;
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<kernels::Backend> backend;
-  std::unique_ptr<LlamaModel> model;
-};
-
-absl::StatusOr<Model> OpenModel(const Options& options) {
-  Model opened;
-  ASSIGN_OR_RETURN(opened.checkpoint, Checkpoint::Open(options.model));
-  const ModelConfig& config = opened.checkpoint->config();
-  ASSIGN_OR_RETURN(opened.tokenizer, Tokenizer::Open(options.model, config.vocab_size));
-  ASSIGN_OR_RETURN(const kernels::WeightFormat weights,
-                   ChooseWeightFormat(*opened.checkpoint, options.dtype));
-  try {
-    opened.backend = kernels::CreateCpuBackend({weights, options.num_threads, ""});
-  } catch (const kernels::DeviceError& error) {
-    return absl::InvalidArgumentError(error.what());
-  }
+ModelLimits LimitsFor(const ModelConfig& config) {
   ModelLimits limits;
   limits.max_context = std::min(config.max_position_embeddings, 1024);
   limits.num_kv_blocks = limits.max_context / kernels::kKvBlockTokens;
-  ASSIGN_OR_RETURN(opened.model,
-                   LlamaModel::Create(*opened.checkpoint, opened.backend.get(), limits));
-  return opened;
+  return limits;
 }
 
 // Drafts accepted a block.
@@ -150,7 +128,7 @@ struct Accepted {
   double by_token = 0;
 };
 
-Accepted MeasurePoint(LlamaModel& model, const SamplingParams& sampling,
+Accepted MeasurePoint(Model& model, const SamplingParams& sampling,
                       const std::vector<TokenId>& prompt, int exit_layer, int num_drafts) {
   Accepted sum;
   CounterRng verdicts(7);
@@ -174,9 +152,9 @@ Accepted MeasurePoint(LlamaModel& model, const SamplingParams& sampling,
 }  // namespace
 
 absl::Status MeasureVerification(const Options& options, Report& report) {
-  ASSIGN_OR_RETURN(const Model opened, OpenModel(options));
+  ASSIGN_OR_RETURN(const OpenedModel opened, OpenModel(options, LimitsFor));
   report.model = opened.checkpoint->config().name;
-  report.backend = opened.backend->Description();
+  report.backend = opened.backend;
   const std::vector<TokenId> prompt = opened.tokenizer->Encode(options.prompt, true);
   if (static_cast<int>(prompt.size()) > opened.model->limits().max_context / 4) {
     return absl::InvalidArgumentError(
