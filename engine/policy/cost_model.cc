@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <span>
 
 namespace strata {
 namespace {
@@ -42,6 +43,31 @@ double Interpolate(const std::vector<CostProfile::Point>& points, double rows) {
   return y0 + (y1 - y0) * (rows - x0) / (x1 - x0);
 }
 
+// The nearest values that ascend, by weighted squares (pool adjacent violators). At most
+// kRowCounts.size() of them.
+void MakeAscend(std::span<double> values, std::span<const double> weights) {
+  struct Pool {
+    double value, weight;
+    size_t end;
+  };
+  std::array<Pool, Work::kRowCounts.size()> pools;
+  size_t num_pools = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    pools[num_pools++] = {values[i], weights[i], i + 1};
+    while (num_pools > 1 && pools[num_pools - 2].value > pools[num_pools - 1].value) {
+      Pool& low = pools[num_pools - 2];
+      const Pool& high = pools[num_pools - 1];
+      const double sum = low.weight + high.weight;
+      low = {(low.weight * low.value + high.weight * high.value) / sum, sum, high.end};
+      --num_pools;
+    }
+  }
+  size_t i = 0;
+  for (size_t pool = 0; pool < num_pools; ++pool) {
+    for (; i < pools[pool].end; ++i) values[i] = pools[pool].value;
+  }
+}
+
 }  // namespace
 
 // Less than one row is a share of one: an expected number of rows, or none at all.
@@ -74,8 +100,8 @@ CostModel::CostModel(const CostProfile& profile) : filter_(Prior()) {
     prices_[Work::kChoose + mode] = profile.choose[mode];
   }
   for (double& price : prices_) price = std::max(price, kLeastPrice);
-  MakeCurveRise(Work::kLayer);
-  MakeCurveRise(Work::kHead);
+  BoundCurve(Work::kLayer);
+  BoundCurve(Work::kHead);
 }
 
 double CostModel::Seconds(const Work& work) const {
@@ -120,39 +146,35 @@ void CostModel::Observe(const Work& work, double seconds) {
   for (int i = 0; i < Work::kNumPrices; ++i) {
     prices_[i] *= 1 + std::clamp(changes[i], -kMostCorrection, kMostCorrection);
   }
-  KeepCurveRising(Work::kLayer, work);
-  KeepCurveRising(Work::kHead, work);
+  ShapeCurve(Work::kLayer, work);
+  ShapeCurve(Work::kHead, work);
 }
 
-void CostModel::MakeCurveRise(int first) {
+void CostModel::BoundCurve(int first) {
   for (int i = first + Work::kNumRowCounts - 2; i >= first; --i) {
     prices_[i] = std::min(prices_[i], prices_[i + 1]);
   }
+  for (int i = 1; i < Work::kNumRowCounts; ++i) {
+    const double rows = static_cast<double>(Work::kRowCounts[i]) / Work::kRowCounts[i - 1];
+    prices_[first + i] = std::min(prices_[first + i], rows * prices_[first + i - 1]);
+  }
 }
 
-void CostModel::KeepCurveRising(int first, const Work& work) {
-  // Pools of neighbours that have met, by ascending price (pool adjacent violators).
-  struct Pool {
-    double price, weight;
-    int end;
-  };
-  std::array<Pool, Work::kNumRowCounts> pools;
-  int num_pools = 0;
-  for (int i = 0; i < Work::kNumRowCounts; ++i) {
-    const double weight = work.amounts_[first + i] != 0 ? 1 : kUntouchedWeight;
-    pools[num_pools++] = {prices_[first + i], weight, i + 1};
-    while (num_pools > 1 && pools[num_pools - 2].price > pools[num_pools - 1].price) {
-      Pool& low = pools[num_pools - 2];
-      const Pool& high = pools[num_pools - 1];
-      const double sum = low.weight + high.weight;
-      low = {(low.weight * low.price + high.weight * high.price) / sum, sum, high.end};
-      --num_pools;
-    }
+void CostModel::ShapeCurve(int first, const Work& work) {
+  constexpr int n = Work::kNumRowCounts;
+  std::array<double, n> of_a_row, weights;  // by descending rows
+  for (int i = 0; i < n; ++i) {
+    const int point = n - 1 - i;
+    of_a_row[i] = prices_[first + point] / Work::kRowCounts[point];
+    weights[i] = work.amounts_[first + point] != 0 ? 1 : kUntouchedWeight;
   }
-  int i = 0;
-  for (int pool = 0; pool < num_pools; ++pool) {
-    for (; i < pools[pool].end; ++i) prices_[first + i] = pools[pool].price;
+  MakeAscend(of_a_row, weights);
+  for (int i = 0; i < n; ++i) {
+    const int point = n - 1 - i;
+    prices_[first + point] = of_a_row[i] * Work::kRowCounts[point];
   }
+  std::reverse(weights.begin(), weights.end());
+  MakeAscend(std::span(prices_).subspan(first, n), weights);
 }
 
 }  // namespace strata

@@ -80,10 +80,12 @@ class CostModel {
   using Filter = PriceFilter<Work::kNumPrices>;
 
   static const Filter::Matrix& Prior();
-  // What more rows were measured to cost bounds what fewer cost: noise only ever adds.
-  void MakeCurveRise(int first);
+  // More rows never cost less, and never more than as many passes of fewer: a batch can be split.
+  // Of a profile, what more rows were measured to cost bounds what fewer cost, and the other way
+  // round: noise only ever adds.
+  void BoundCurve(int first);
   // After its prices have moved by `work`: those that it does not touch give way.
-  void KeepCurveRising(int first, const Work& work);
+  void ShapeCurve(int first, const Work& work);
 
   Filter::Vector prices_{};  // seconds per amount
   Filter filter_;

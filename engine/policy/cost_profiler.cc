@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -14,7 +15,21 @@ constexpr int kMostRepetitions = 8;
 constexpr double kShareOfAPoint = 12;
 constexpr int kContextTokens = 512;
 
+// Of the time for all points, the first measurement of each; the others are left out.
+constexpr double kShareOfFirstPass = 0.5;
+
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+// What a point takes at most, by its own measurement and the others': more rows take no less, and
+// no more than as many passes of fewer.
+double MostSeconds(const std::vector<CostProfile::Point>& points, size_t index) {
+  double most = points[index].seconds;
+  for (size_t i = 0; i < points.size(); ++i) {
+    const double passes = i < index ? points[index].rows / points[i].rows : 1;
+    most = std::min(most, passes * points[i].seconds);
+  }
+  return most;
+}
 
 class Profiler {
  public:
@@ -40,11 +55,12 @@ class Profiler {
   // weights come from memory as they do in a round.
   double TimeLayers(int rows, int context_tokens);
   double TimeHead(int rows);
+  double TimeOneLayer();
   void ChooseSegment();
   // Of several in a row, as a server's rounds follow each other: caches hold what they can.
   template <typename TimeRows>
   double Fastest(double budget_seconds, TimeRows time_rows);
-  // Measures one point after the other, as long as there is time.
+  // Measures all points, by ascending rows, as long as there is time.
   template <typename TimeRows>
   std::vector<CostProfile::Point> Sweep(int most_rows, double budget_seconds, TimeRows time_rows);
   void ProfileChoices(CostProfile& profile);
@@ -89,15 +105,19 @@ double Profiler::TimeHead(int rows) {
   return Time([this] { model_.Logits(row_indices_, model_.head()); });
 }
 
+double Profiler::TimeOneLayer() {
+  FillRows(1, 0, {0, 1});
+  return Fastest(budget_ / kShareOfAPoint,
+                 [this] { return Time([this] { model_.Forward(batch_); }); });
+}
+
 // As many layers at once as leave time for all points; at least one.
 void Profiler::ChooseSegment() {
   // Fills the rows of the exit cache that later passes begin from.
   FillRows(std::min(model_.limits().max_rows, model_.limits().max_exit_rows), 0, {0, 1});
   batch_.rows.resize(std::min<size_t>(batch_.rows.size(), 8));
   model_.Forward(batch_);
-  FillRows(1, 0, {0, 1});
-  one_layer_ = Fastest(budget_ / kShareOfAPoint,
-                       [this] { return Time([this] { model_.Forward(batch_); }); });
+  one_layer_ = TimeOneLayer();
   const double share = budget_ / 32;
   segment_ = one_layer_ * num_layers() <= share
                  ? num_layers()
@@ -121,18 +141,29 @@ std::vector<CostProfile::Point> Profiler::Sweep(int most_rows, double budget_sec
                                                 TimeRows time_rows) {
   std::vector<CostProfile::Point> points;
   double total = 0;
+  const auto measure = [&](CostProfile::Point& point) {
+    const Instant before = clock_.Now();
+    point.seconds = std::min(point.seconds, time_rows(static_cast<int>(point.rows)));
+    total += Seconds(clock_.Now() - before);
+  };
   for (const int rows : Work::kRowCounts) {
-    if (rows > most_rows) break;
-    if (!points.empty()) {
-      // More rows take so much longer at most.
-      const double expected = points.back().seconds * rows / points.back().rows;
-      if (total + expected > budget_seconds) break;
+    points.push_back({static_cast<double>(rows), std::numeric_limits<double>::infinity()});
+    const double expected = rows > 1 ? MostSeconds(points, points.size() - 1) : 0;
+    if (rows > most_rows || total + expected > kShareOfFirstPass * budget_seconds) {
+      points.pop_back();
+      break;
     }
-    const double before = Seconds(clock_.Now().time_since_epoch());
-    const double seconds =
-        Fastest(budget_seconds / kShareOfAPoint, [&] { return time_rows(rows); });
-    points.push_back({static_cast<double>(rows), seconds});
-    total += Seconds(clock_.Now().time_since_epoch()) - before;
+    measure(points.back());
+  }
+  // Again by turns: what else runs for a while disturbs one measurement of many points, not all of
+  // one.
+  for (int pass = 2; pass <= kMostRepetitions; ++pass) {
+    for (size_t i = 0; i < points.size(); ++i) {
+      const double expected = MostSeconds(points, i);
+      if (pass * expected > budget_seconds / kShareOfAPoint) break;
+      if (total + expected > budget_seconds) return points;
+      measure(points[i]);
+    }
   }
   return points;
 }
@@ -201,6 +232,7 @@ CostProfile Profiler::Run() {
   profile.head = Sweep(std::min(limits.max_logit_rows, most_rows), 0.2 * budget_,
                        [this](int rows) { return TimeHead(rows); });
   profile.layer = Sweep(most_rows, 0.6 * budget_, [this](int rows) { return TimeLayers(rows, 0); });
+  one_layer_ = std::min(one_layer_, TimeOneLayer());  // in the same moments as the others
   const double plain = profile.layer.front().seconds;
   // Of a pass through few layers, what is not theirs can be told apart from it.
   const double layer = segment_ > 1 ? (plain - one_layer_) / (segment_ - 1) : one_layer_;

@@ -115,6 +115,26 @@ TEST(CostModel, NeverThinksThatMoreRowsCostLess) {
   }
 }
 
+// A profile in which something else ran while 8 rows were measured: 4 rows, whose price rounds
+// correct, say what 8 cost at most.
+TEST(CostModel, NeverThinksThatARowCostsMoreInCompany) {
+  CostProfile profile = Profile();
+  profile.layer = {{1, 1e-3}, {4, 1e-3}, {8, 2e-2}, {16, 2e-2}};
+  CostModel model(profile);
+  EXPECT_NEAR(Layers(model, 1, 8), 2e-3, 1e-9);
+  EXPECT_NEAR(Layers(model, 1, 16), 4e-3, 1e-9);
+  std::mt19937 random(2);
+  for (int i = 0; i < 500; ++i) {
+    Work work;
+    work.AddLayers(10, 1 + static_cast<int>(random() % 6), 0);
+    model.Observe(work, 4e-3);
+    for (double rows = 1; rows <= 64; rows *= 2) {
+      EXPECT_LE(Layers(model, 1, 2 * rows), 2.001 * Layers(model, 1, rows)) << rows;
+    }
+  }
+  EXPECT_NEAR(Layers(model, 10, 4), 4e-3, 4e-4);
+}
+
 TEST(CostModel, OneHiccupChangesLittle) {
   CostModel model(Profile());
   Work work;

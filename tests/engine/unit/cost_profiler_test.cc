@@ -27,13 +27,21 @@ class AsynchronousModel final : public Model {
     logits_.resize(limits_.max_logit_rows * head_.num_tokens);
   }
 
+  // Within a while after `start` all takes so much longer.
+  void SlowDown(Duration start, Duration length, int factor) {
+    slow_from_ = clock_->Now() + start;
+    slow_to_ = slow_from_ + length;
+    slow_factor_ = factor;
+  }
+
   // A millisecond a layer.
   void Forward(const ForwardBatch& batch) override {
     const LayerRange layers = batch.rows[0].layers;
     waiting_ += milliseconds(layers.end - layers.begin);
   }
   void Synchronize() override {
-    clock_->Advance(waiting_);
+    const bool slow = clock_->Now() >= slow_from_ && clock_->Now() < slow_to_;
+    clock_->Advance(slow ? slow_factor_ * waiting_ : waiting_);
     waiting_ = {};
   }
   // Two for a head.
@@ -61,6 +69,8 @@ class AsynchronousModel final : public Model {
   Head head_;
   std::vector<float> logits_;
   Duration waiting_{};
+  Instant slow_from_{}, slow_to_{};
+  int slow_factor_ = 1;
 };
 
 TEST(CostProfiler, WaitsForWhatItMeasures) {
@@ -72,6 +82,23 @@ TEST(CostProfiler, WaitsForWhatItMeasures) {
   ASSERT_FALSE(profile.head.empty());
   for (const CostProfile::Point& point : profile.head) EXPECT_NEAR(point.seconds, 2e-3, 1e-9);
   EXPECT_NEAR(profile.pass, 0, 1e-9);
+}
+
+// Another program that runs for a while must not make one number of rows look dear.
+TEST(CostProfiler, IsNotMisledByAWhileOfOtherWork) {
+  for (int start = 0; start < 1000; start += 20) {
+    ManualClock clock;
+    AsynchronousModel model(&clock);
+    model.SlowDown(milliseconds(start), milliseconds(60), 3);
+    const CostProfile profile = ProfileCosts(model, clock, std::chrono::seconds(1));
+    ASSERT_EQ(profile.layer.size(), 6u);  // 1 to 8 rows
+    for (const CostProfile::Point& point : profile.layer) {
+      EXPECT_NEAR(point.seconds, 1e-3, 1e-4) << point.rows << " rows, slow from " << start;
+    }
+    for (const CostProfile::Point& point : profile.head) {
+      EXPECT_NEAR(point.seconds, 2e-3, 2e-4) << point.rows << " rows, slow from " << start;
+    }
+  }
 }
 
 }  // namespace
