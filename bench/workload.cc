@@ -52,14 +52,6 @@ class TimingSink final : public TokenSink {
   std::optional<absl::Status> status_;
 };
 
-int TokensBetween(const std::vector<Arrival>& arrivals, Instant start, Instant end) {
-  int tokens = 0;
-  for (const Arrival& arrival : arrivals) {
-    if (arrival.at > start && arrival.at <= end) tokens += arrival.num_tokens;
-  }
-  return tokens;
-}
-
 }  // namespace
 
 void RoundTotals::OnRound(const RoundReport& report) {
@@ -76,20 +68,18 @@ void RoundTotals::OnRound(const RoundReport& report) {
 }
 
 Measurement MeasureArrivals(Instant submitted, const std::vector<std::vector<Arrival>>& requests) {
-  Instant first = submitted, last = submitted, first_end = Instant::max();
+  Instant first = submitted, last = submitted;
   for (const std::vector<Arrival>& arrivals : requests) {
     first = std::max(first, arrivals.front().at);
     last = std::max(last, arrivals.back().at);
-    first_end = std::min(first_end, arrivals.back().at);
   }
-  if (first_end <= first) first_end = last;
   Measurement result;
   result.prefill_seconds = Seconds(first - submitted);
   result.decode_seconds = Seconds(last - first);
-  result.concurrent_seconds = Seconds(first_end - first);
   for (const std::vector<Arrival>& arrivals : requests) {
-    result.decoded_tokens += TokensBetween(arrivals, first, last);
-    result.concurrent_tokens += TokensBetween(arrivals, first, first_end);
+    for (const Arrival& arrival : arrivals) {
+      if (arrival.at > first) result.decoded_tokens += arrival.num_tokens;
+    }
   }
   return result;
 }

@@ -37,17 +37,11 @@ struct Measurement {
   double prefill_seconds = 0;  // first submit to the last request's first token
   double decode_seconds = 0;   // from there to the last token
   int decoded_tokens = 0;      // in decode_seconds
-  // Of those, until the first request has its last token; all of them, where one had it before
-  // another had its first.
-  double concurrent_seconds = 0;
-  int concurrent_tokens = 0;
   SpeculationStats speculation;  // of all requests; rounds without the prefill's
   RoundReport decode_rounds;     // sums over the rounds that decoded
   int num_decode_rounds = 0;
 
   double tokens_per_second() const { return decoded_tokens / decode_seconds; }
-  // While all requests decode, as on a server where others take the place of those that are done.
-  double concurrent_tokens_per_second() const { return concurrent_tokens / concurrent_seconds; }
 };
 
 // Tokens of one request that came together.

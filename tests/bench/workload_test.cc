@@ -22,19 +22,5 @@ TEST(MeasureArrivals, DecodesFromTheLastOnesFirstTokenOn) {
   EXPECT_DOUBLE_EQ(run.tokens_per_second(), 3.5);
 }
 
-TEST(MeasureArrivals, AllDecodeUntilTheFirstEnds) {
-  const Measurement run =
-      MeasureArrivals(kStart, {{At(1, 1), At(3, 2), At(4, 4)}, {At(2, 1), At(4, 3), At(6, 8)}});
-  EXPECT_EQ(run.concurrent_seconds, 2);
-  EXPECT_EQ(run.concurrent_tokens, 2 + 4 + 3);
-  EXPECT_DOUBLE_EQ(run.concurrent_tokens_per_second(), 4.5);
-}
-
-TEST(MeasureArrivals, CountsAllWhereTheyNeverDecodeTogether) {
-  const Measurement run = MeasureArrivals(kStart, {{At(1, 1), At(2, 1)}, {At(2, 1), At(6, 8)}});
-  EXPECT_EQ(run.concurrent_seconds, run.decode_seconds);
-  EXPECT_EQ(run.concurrent_tokens, run.decoded_tokens);
-}
-
 }  // namespace
 }  // namespace strata::bench
