@@ -1,5 +1,7 @@
 #include "server/live_calls.h"
 
+#include <cassert>
+
 namespace strata::server {
 
 LiveCalls::Entry::Entry(LiveCalls* calls, Caller caller)
@@ -26,6 +28,12 @@ void LiveCalls::Entry::WhenRevoked(End end) {
 absl::Status LiveCalls::Entry::revoked() const {
   absl::MutexLock lock(&calls_->mu_);
   return revoked_;
+}
+
+LiveCalls::~LiveCalls() {
+  // The lock also orders this behind the end of the last entry, on whatever thread that was.
+  absl::MutexLock lock(&mu_);
+  assert(entries_.empty());
 }
 
 void LiveCalls::Recheck(const std::function<absl::Status(const Caller&)>& check) {

@@ -43,6 +43,10 @@ class LiveCalls {
     absl::Status revoked_;
   };
 
+  LiveCalls() = default;
+  // REQUIRES: all entries are gone.
+  ~LiveCalls();
+
   // Ends those whose caller `check` does not pass, with what it says.
   void Recheck(const std::function<absl::Status(const Caller&)>& check);
 
