@@ -113,6 +113,16 @@ double CostModel::Seconds(const Work& work) const {
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+double CostModel::RatioDeviation(const Work& work, const Work& beside) const {
+  const double seconds = Seconds(work), seconds_beside = Seconds(beside);
+  Filter::Vector weights;
+  for (int i = 0; i < Work::kNumPrices; ++i) {
+    weights[i] =
+        prices_[i] * (work.amounts_[i] / seconds - beside.amounts_[i] / seconds_beside);
+  }
+  return std::sqrt(std::max(0.0, filter_.Variance(weights)));
+}
+
 const CostModel::Filter::Matrix& CostModel::Prior() {
   static const Filter::Matrix prior = [] {
     Filter::Matrix matrix{};

@@ -26,8 +26,12 @@ constexpr double kRowPrior = 4;
 constexpr double kTenantMemory = 512;
 // Probes that are free in the beginning, when nothing is known.
 constexpr int kFreeProbeRounds = 8;
-// What probes did not take is kept up to this part of a round.
-constexpr double kMostSavedForProbes = 0.05;
+// What probes and trials did not take is kept up to this part of a round.
+constexpr double kMostSaved = 0.05;
+// Standard deviations of what is known about costs, by which drafts may turn out to be cheaper.
+constexpr double kHope = 2;
+// Rounds without drafts before one is tried: probes speak first.
+constexpr int kRoundsBeforeATrial = 64;
 
 }  // namespace
 
@@ -78,6 +82,7 @@ SweepRows DraftController::SweepOf(std::span<DraftRow* const> rows, double prefi
 
 void DraftController::Plan(std::span<DraftRow* const> rows, int prefill_rows) {
   report_ = {};
+  is_trial_ = false;
   report_.exit_layer = exit_layer_;
   autos_.clear();
   for (DraftRow* row : rows) {
@@ -95,7 +100,12 @@ void DraftController::Plan(std::span<DraftRow* const> rows, int prefill_rows) {
   }
   const Estimate estimate = EstimateBatch(autos_, 1, 0, sweep_);
   Decide(estimate);
-  if (drafting_) GrantDrafts();
+  if (drafting_) {
+    GrantDrafts();
+  } else if (IsWorthATrial()) {
+    is_trial_ = true;
+    for (DraftRow* row : autos_) row->num_drafts = std::min(1, Limit(*row));
+  }
 }
 
 double DraftController::Chance(const DraftRow& row, int exit_layer, int index, int previous) const {
@@ -273,6 +283,35 @@ void DraftController::GrantDrafts() {
   }
 }
 
+// While nobody drafts, no round tells what more rows cost, and a price that is too high would stay
+// so. A round with a draft for each row tells; it is tried if what is not known about costs leaves
+// hope that drafts pay.
+bool DraftController::IsWorthATrial() {
+  if (rounds_without_drafts_ < kRoundsBeforeATrial || trial_budget_seconds_ <= 0 ||
+      trial_.empty() || prices_.Prompts(sweep_) > 0) {
+    return false;
+  }
+  double gain = 0;
+  for (const DraftRow* row : autos_) {
+    if (Limit(*row) > 0) gain += Chance(*row, row->exit_layer, 0, AcceptanceModel::kAny);
+  }
+  drafts_.Clear();
+  Work with, without;
+  trial_.AddMicroStep(1, prices_.head_share(), with);
+  sweep_.AddSweep(trial_, 1, with);
+  sweep_.AddSweep(drafts_, 1, without);
+  const double seconds = prices_.costs().Seconds(with);
+  const double plain_seconds = prices_.costs().Seconds(without);
+  const double tokens = static_cast<double>(autos_.size());
+  const double speedup = (tokens + gain) / tokens * plain_seconds / seconds;
+  const double hope = kHope * prices_.costs().RatioDeviation(with, without);
+  if (speedup * (1 + hope) < kHysteresis) return false;
+  if (IsLate(prices_.MicroStep(trial_, 1), sweep_, 1)) return false;
+  // Paid back before the next.
+  trial_budget_seconds_ -= std::max(0.0, seconds - plain_seconds - gain / price_);
+  return true;
+}
+
 // ---- The round
 
 void DraftController::Begin(const Schedule& schedule) {
@@ -433,7 +472,10 @@ void DraftController::End(const Outcome& outcome) {
   report_.calibration_error = acceptance_.calibration_error();
   const double seconds = outcome.draft_seconds + outcome.sweep_seconds;
   // Rounds in which nobody wants to know save nothing.
-  if (!autos_.empty()) SpendOnProbes(seconds, outcome.probe_seconds);
+  if (!autos_.empty()) {
+    SpendOnProbes(seconds, outcome.probe_seconds);
+    SaveForTrials(seconds);
+  }
   if (has_prefill_) return;
   const double rows = static_cast<double>(scheduled_.size());
   if (!drafted_.empty()) {
@@ -441,16 +483,26 @@ void DraftController::End(const Outcome& outcome) {
     report_.plain_seconds = outcome.emitted_tokens * prices_.Sweep(sweep_, drafts_, 1) / rows;
   }
   // Nothing was promised of what other rows commit.
-  if (autos_.empty() || autos_.size() != scheduled_.size()) return;
+  if (autos_.empty() || autos_.size() != scheduled_.size() || is_trial_) return;
   PromiseLedger& ledger = drafting_ ? draft_ledger_ : plain_ledger_;
   ledger.Add(outcome.emitted_tokens / rows, promised_rate_ * seconds / rows);
   (drafting_ ? plain_ledger_ : draft_ledger_).Forget();
 }
 
 void DraftController::SpendOnProbes(double round_seconds, double probe_seconds) {
-  const double most = std::max(probe_budget_seconds_, kMostSavedForProbes * round_seconds);
+  const double most = std::max(probe_budget_seconds_, kMostSaved * round_seconds);
   probe_budget_seconds_ =
       std::min(probe_budget_seconds_ + config_.probe_share * round_seconds, most) - probe_seconds;
+}
+
+void DraftController::SaveForTrials(double round_seconds) {
+  if (drafting_ || is_trial_) {
+    rounds_without_drafts_ = 0;
+    return;
+  }
+  ++rounds_without_drafts_;
+  trial_budget_seconds_ = std::min(trial_budget_seconds_ + config_.trial_share * round_seconds,
+                                   kMostSaved * round_seconds);
 }
 
 void DraftController::Restore(const Experience& experience) {

@@ -40,6 +40,7 @@ struct DraftControllerConfig {
   // Automatic rows do not draft on where the round is predicted to take longer. 0: no ceiling.
   double latency_ceiling_seconds = 0;
   double probe_share = 0.005;  // of the time, that probes may take
+  double trial_share = 0.005;  // of the time without drafts, that trials may cost
   int most_probes = 16;        // in one round
 };
 
@@ -137,9 +138,11 @@ class DraftController {
   int BestExitOf(DraftRow& row);
   void Decide(const Estimate& estimate);
   void GrantDrafts();
+  bool IsWorthATrial();
   SweepRows SweepOf(std::span<DraftRow* const> rows, double prefill_rows) const;
   Work WorkOfProbes() const;
   void SpendOnProbes(double round_seconds, double probe_seconds);
+  void SaveForTrials(double round_seconds);
   // Whether a round of `scale` times trial_ and the prompts that are expected breaks the ceiling.
   bool IsLate(double draft_seconds, SweepRows sweep, double scale);
   // That the draft at `index` will be accepted, if those before it are.
@@ -166,10 +169,13 @@ class DraftController {
   PromiseLedger draft_ledger_, plain_ledger_;  // of rounds that drafted, and that did not
   double probe_budget_seconds_ = 0;
   size_t next_probed_ = 0;
+  double trial_budget_seconds_ = 0;
+  int rounds_without_drafts_ = 0;  // in a row, of those in which it could decide
 
   // ---- Of the round; vectors keep their memory
   DraftReport report_;
   double promised_rate_ = 0;  // tokens per second by the best plan
+  bool is_trial_ = false;
   int expected_prefill_rows_ = 0;
   SweepRows sweep_;
   RowDepths step_;                     // rows of the next micro-step

@@ -25,6 +25,9 @@ class PriceFilter {
   // by what part of itself each price is to be raised. Valid until the next call.
   const Vector& Correct(const Vector& shares, double deviation);
 
+  // The variance of a sum of relative prices that `weights` are of.
+  double Variance(const Vector& weights) const;
+
  private:
   // Of one measurement: other work on the machine, what prices do not describe.
   static constexpr double kNoise = 0.1 * 0.1;
@@ -61,6 +64,18 @@ const typename PriceFilter<N>::Vector& PriceFilter<N>::Correct(const Vector& sha
     }
   }
   return changes_;
+}
+
+template <int N>
+double PriceFilter<N>::Variance(const Vector& weights) const {
+  double variance = 0;
+  for (int i = 0; i < N; ++i) {
+    if (weights[i] == 0) continue;
+    double row = 0;
+    for (int j = 0; j < N; ++j) row += covariance_[i][j] * weights[j];
+    variance += weights[i] * row;
+  }
+  return variance;
 }
 
 }  // namespace strata
