@@ -29,7 +29,7 @@ constexpr int kFreeProbeRounds = 8;
 // What probes and trials did not take is kept up to this part of a round.
 constexpr double kMostSaved = 0.05;
 // Standard deviations of what is known about costs, by which drafts may turn out to be cheaper.
-constexpr double kHope = 2;
+constexpr double kHope = 3;
 // Rounds without drafts before one is tried: probes speak first.
 constexpr int kRoundsBeforeATrial = 64;
 
@@ -162,6 +162,7 @@ DraftController::Estimate DraftController::EstimateBatch(std::span<DraftRow* con
     draft_seconds += prices_.MicroStep(trial_, counts_[k] / trial_.rows());
     const double scale = num_drafts / trial_.rows();
     const double rate = tokens / (draft_seconds + prices_.NetSweep(sweep, trial_, scale, prompts));
+    best.drafting = std::max(best.drafting, rate);
     if (rate < kHopeless * best.tokens_per_second) break;
     if (rate <= best.tokens_per_second) continue;
     if (IsLate(draft_seconds, sweep, scale)) {
@@ -210,7 +211,7 @@ void DraftController::ChooseSharedExit() {
   for (size_t i = 0; i < autos_.size(); i += stride) sampled_.push_back(autos_[i]);
   const double weight = static_cast<double>(autos_.size()) / static_cast<double>(sampled_.size());
   const auto rate = [&](int exit) {
-    return EstimateBatch(sampled_, weight, exit, sweep_).tokens_per_second;
+    return EstimateBatch(sampled_, weight, exit, sweep_).drafting;
   };
   int best = exit_layer_;
   const double present_rate = rate(exit_layer_);
@@ -236,7 +237,7 @@ int DraftController::BestExitOf(DraftRow& row) {
   int best = row.exit_layers.front();
   double best_rate = 0;
   for (const int exit : row.exit_layers) {
-    const double rate = EstimateBatch({&one, 1}, 1, exit, SweepOf({&one, 1}, 0)).tokens_per_second;
+    const double rate = EstimateBatch({&one, 1}, 1, exit, SweepOf({&one, 1}, 0)).drafting;
     if (rate > best_rate) best = exit, best_rate = rate;
   }
   return best;

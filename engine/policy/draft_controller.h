@@ -118,6 +118,7 @@ class DraftController {
     int micro_steps = 0;           // of the best plan
     double tokens_per_second = 0;  // by the best plan, of the time that is not the prompts'
     double plain = 0;              // the same without drafts
+    double drafting = 0;           // the best with drafts, pay or not; 0: there can be none
     double promised = 0;           // by the best plan, in a round without prompts
     double promised_plain = 0;     // the same without drafts
     bool late = false;             // the latency ceiling kept the plan short
