@@ -34,9 +34,9 @@ class RoundTotals final : public EngineObserver {
 inline double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 struct Measurement {
-  double prefill_seconds = 0;  // first submit to the last request's first token
-  double decode_seconds = 0;   // from there to the last token
-  int decoded_tokens = 0;      // in decode_seconds
+  double prefill_seconds = 0;    // first submit to the last request's first token
+  double decode_seconds = 0;     // from there to the last token
+  int decoded_tokens = 0;        // in decode_seconds
   SpeculationStats speculation;  // of all requests; rounds without the prefill's
   RoundReport decode_rounds;     // sums over the rounds that decoded
   int num_decode_rounds = 0;

@@ -117,8 +117,7 @@ double CostModel::RatioDeviation(const Work& work, const Work& beside) const {
   const double seconds = Seconds(work), seconds_beside = Seconds(beside);
   Filter::Vector weights;
   for (int i = 0; i < Work::kNumPrices; ++i) {
-    weights[i] =
-        prices_[i] * (work.amounts_[i] / seconds - beside.amounts_[i] / seconds_beside);
+    weights[i] = prices_[i] * (work.amounts_[i] / seconds - beside.amounts_[i] / seconds_beside);
   }
   return std::sqrt(std::max(0.0, filter_.Variance(weights)));
 }

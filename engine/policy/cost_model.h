@@ -73,8 +73,8 @@ class CostModel {
   // those that go up and down with them, by how uncertain each is.
   void Observe(const Work& work, double seconds);
 
-  // By how much the ratio of what two works are predicted to take may be wrong, as a part of it: one
-  // standard deviation.
+  // By how much the ratio of what two works are predicted to take may be wrong, as a part of it:
+  // one standard deviation.
   double RatioDeviation(const Work& work, const Work& beside) const;
 
   // How far predictions were from what was observed, of late: mean of |actual / predicted - 1|.

@@ -114,7 +114,7 @@ double DraftController::Chance(const DraftRow& row, int exit_layer, int index, i
 
 void DraftController::AddGains(std::span<DraftRow* const> rows, double weight, int exit_layer,
                                const SweepRows& sweep) {
-  trial_.Clear();
+  candidates_.Clear();
   std::fill(gains_.begin(), gains_.end(), 0.0);
   std::fill(counts_.begin(), counts_.end(), 0.0);
   const auto exit_of = [exit_layer](const DraftRow& row) {
@@ -122,11 +122,12 @@ void DraftController::AddGains(std::span<DraftRow* const> rows, double weight, i
   };
   for (const DraftRow* row : rows) {
     if (Limit(*row) == 0) continue;
-    trial_.Add(exit_of(*row), row->mode, weight, weight * row->context_tokens);
+    candidates_.Add(exit_of(*row), row->mode, weight, weight * row->context_tokens);
   }
-  if (trial_.empty()) return;
+  if (candidates_.empty()) return;
   // Of several rows, those whose drafts are not worth their own part of the cost do not join in.
-  const double least = rows.size() > 1 ? price_ * prices_.Row(trial_, sweep, trial_) : 0.0;
+  const double least =
+      rows.size() > 1 ? price_ * prices_.Row(candidates_, sweep, candidates_) : 0.0;
   for (DraftRow* row : rows) {
     double survival = 1;
     double chance = 0;
@@ -159,9 +160,10 @@ DraftController::Estimate DraftController::EstimateBatch(std::span<DraftRow* con
   for (int k = 0; k < config_.most_drafts && counts_[k] > 0; ++k) {
     tokens += gains_[k];
     num_drafts += counts_[k];
-    draft_seconds += prices_.MicroStep(trial_, counts_[k] / trial_.rows());
-    const double scale = num_drafts / trial_.rows();
-    const double rate = tokens / (draft_seconds + prices_.NetSweep(sweep, trial_, scale, prompts));
+    draft_seconds += prices_.MicroStep(candidates_, counts_[k] / candidates_.rows());
+    const double scale = num_drafts / candidates_.rows();
+    const double rate =
+        tokens / (draft_seconds + prices_.NetSweep(sweep, candidates_, scale, prompts));
     best.drafting = std::max(best.drafting, rate);
     if (rate < kHopeless * best.tokens_per_second) break;
     if (rate <= best.tokens_per_second) continue;
@@ -170,7 +172,7 @@ DraftController::Estimate DraftController::EstimateBatch(std::span<DraftRow* con
       break;
     }
     best.tokens_per_second = rate;
-    best.promised = tokens / (draft_seconds + prices_.Sweep(sweep, trial_, scale));
+    best.promised = tokens / (draft_seconds + prices_.Sweep(sweep, candidates_, scale));
     best.micro_steps = k + 1;
   }
   return best;
@@ -179,7 +181,7 @@ DraftController::Estimate DraftController::EstimateBatch(std::span<DraftRow* con
 bool DraftController::IsLate(double draft_seconds, SweepRows sweep, double scale) {
   if (config_.latency_ceiling_seconds == 0) return false;
   sweep.rows += expected_prefill_rows_;
-  return draft_seconds + prices_.Sweep(sweep, trial_, scale) > config_.latency_ceiling_seconds;
+  return draft_seconds + prices_.Sweep(sweep, candidates_, scale) > config_.latency_ceiling_seconds;
 }
 
 void DraftController::ChooseExits() {
@@ -266,8 +268,9 @@ void DraftController::Decide(const Estimate& estimate) {
 // As many drafts as would pay if each turned out to be a sure one: Review ends the others.
 void DraftController::GrantDrafts() {
   constexpr int kSure = AcceptanceModel::kNumConfidences - 1;
-  const double row_cost = prices_.Row(trial_, sweep_, trial_);
-  const double least = price_ * std::max(row_cost, prices_.MicroStep(trial_, 1) / trial_.rows());
+  const double row_cost = prices_.Row(candidates_, sweep_, candidates_);
+  const double least =
+      price_ * std::max(row_cost, prices_.MicroStep(candidates_, 1) / candidates_.rows());
   std::array<int, kNumSamplerModes> granted = {};
   for (DraftRow* row : autos_) {
     if (row->gain == 0) continue;  // does not join in
@@ -288,8 +291,8 @@ void DraftController::GrantDrafts() {
 // so. A round with a draft for each row tells; it is tried if what is not known about costs leaves
 // hope that drafts pay.
 bool DraftController::IsWorthATrial() {
-  if (rounds_without_drafts_ < kRoundsBeforeATrial || trial_budget_seconds_ <= 0 ||
-      trial_.empty() || prices_.Prompts(sweep_) > 0) {
+  if (rounds_without_drafts_ == 0 || rounds_without_drafts_ % kRoundsBeforeATrial != 0 ||
+      trial_budget_seconds_ <= 0 || candidates_.empty() || prices_.Prompts(sweep_) > 0) {
     return false;
   }
   double gain = 0;
@@ -298,8 +301,8 @@ bool DraftController::IsWorthATrial() {
   }
   drafts_.Clear();
   Work with, without;
-  trial_.AddMicroStep(1, prices_.head_share(), with);
-  sweep_.AddSweep(trial_, 1, with);
+  candidates_.AddMicroStep(1, prices_.head_share(), with);
+  sweep_.AddSweep(candidates_, 1, with);
   sweep_.AddSweep(drafts_, 1, without);
   const double seconds = prices_.costs().Seconds(with);
   const double plain_seconds = prices_.costs().Seconds(without);
@@ -307,7 +310,7 @@ bool DraftController::IsWorthATrial() {
   const double speedup = (tokens + gain) / tokens * plain_seconds / seconds;
   const double hope = kHope * prices_.costs().RatioDeviation(with, without);
   if (speedup * (1 + hope) < kHysteresis) return false;
-  if (IsLate(prices_.MicroStep(trial_, 1), sweep_, 1)) return false;
+  if (IsLate(prices_.MicroStep(candidates_, 1), sweep_, 1)) return false;
   // Paid back before the next.
   trial_budget_seconds_ -= std::max(0.0, seconds - plain_seconds - gain / price_);
   return true;
@@ -366,12 +369,12 @@ void DraftController::Review(std::span<DraftRow* const> rows) {
 // Ends the drafting of automatic rows whose own cost is more than their gain is worth. False if
 // the rest together is not worth a micro-step.
 bool DraftController::KeepWorthwhile(std::span<DraftRow* const> rows) {
-  trial_ = drafted_;
-  for (const DraftRow* row : rows) AddRow(*row, trial_);
-  const double least = step_.rows() > 1 ? price_ * prices_.Row(step_, sweep_, trial_) : 0.0;
+  candidates_ = drafted_;
+  for (const DraftRow* row : rows) AddRow(*row, candidates_);
+  const double least = step_.rows() > 1 ? price_ * prices_.Row(step_, sweep_, candidates_) : 0.0;
   double gain = 0;
   step_.Clear();
-  trial_ = drafted_;
+  candidates_ = drafted_;
   drafts_ = drafted_;
   for (DraftRow* row : rows) {
     const bool pinned = row->kind == DraftRow::Kind::kPinned;
@@ -379,11 +382,11 @@ bool DraftController::KeepWorthwhile(std::span<DraftRow* const> rows) {
     row->keep_drafting = pinned || row->gain > least;
     if (!row->keep_drafting) continue;
     AddRow(*row, step_);
-    AddRow(*row, trial_);
+    AddRow(*row, candidates_);
     if (!pinned) gain += row->gain;
   }
   const double micro_step = prices_.MicroStep(step_, 1);
-  const double sweep = prices_.Sweep(sweep_, trial_, 1);
+  const double sweep = prices_.Sweep(sweep_, candidates_, 1);
   if (config_.latency_ceiling_seconds > 0 &&
       prices_.costs().Seconds(draft_work_) + micro_step + sweep > config_.latency_ceiling_seconds) {
     return false;

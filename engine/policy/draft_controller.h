@@ -130,8 +130,8 @@ class DraftController {
   // without drafts.
   Estimate EstimateBatch(std::span<DraftRow* const> rows, double weight, int exit_layer,
                          const SweepRows& sweep);
-  // Puts the rows into trial_, what their drafts gain into gains_ and counts_, and each row's first
-  // draft's into row.gain: 0 if it does not join in.
+  // Puts the rows into candidates_, what their drafts gain into gains_ and counts_, and each row's
+  // first draft's into row.gain: 0 if it does not join in.
   void AddGains(std::span<DraftRow* const> rows, double weight, int exit_layer,
                 const SweepRows& sweep);
   void ChooseExits();
@@ -144,7 +144,8 @@ class DraftController {
   Work WorkOfProbes() const;
   void SpendOnProbes(double round_seconds, double probe_seconds);
   void SaveForTrials(double round_seconds);
-  // Whether a round of `scale` times trial_ and the prompts that are expected breaks the ceiling.
+  // Whether a round of `scale` times candidates_ and the prompts that are expected breaks the
+  // ceiling.
   bool IsLate(double draft_seconds, SweepRows sweep, double scale);
   // That the draft at `index` will be accepted, if those before it are.
   double Chance(const DraftRow& row, int exit_layer, int index, int previous) const;
@@ -179,9 +180,9 @@ class DraftController {
   bool is_trial_ = false;
   int expected_prefill_rows_ = 0;
   SweepRows sweep_;
-  RowDepths step_;                     // rows of the next micro-step
-  RowDepths drafted_;                  // rows of all micro-steps so far
-  RowDepths pinned_, trial_, drafts_;  // for the length of a call
+  RowDepths step_;                          // rows of the next micro-step
+  RowDepths drafted_;                       // rows of all micro-steps so far
+  RowDepths pinned_, candidates_, drafts_;  // for the length of a call
   std::vector<DraftRow*> autos_, sampled_, scheduled_;
   std::vector<Probe> probes_;
   std::vector<double> gains_, counts_;
