@@ -21,7 +21,7 @@ import unittest
 
 from checkpoint_copy import CheckpointCopy
 from server_process import (
-    BIN, DEMO_MODEL, EXIT_SECONDS, SANITIZERS, SMALL, ServerProcess, run_server, wait_until)
+    BIN, DEMO_MODEL, EXIT_SECONDS, SANITIZERS, SLOWDOWN, SMALL, ServerProcess, run_server, wait_until)
 
 PROMPT = ("-n", "24", "--temperature", "0", "import os\n")
 
@@ -182,8 +182,9 @@ class Restart(unittest.TestCase):
             with ServerProcess(listen=address) as first:
                 expected = first.strata("generate", *PROMPT).stdout
                 client = subprocess.Popen(
-                    [BIN / "strata-loadtest", "run", "--server", address, "--quiet", "--rate", "20",
-                     "--duration", "8", "--max-new-tokens", "32", "--csv", calls],
+                    [BIN / "strata-loadtest", "run", "--server", address, "--quiet",
+                     "--rate", str(20 / SLOWDOWN), "--duration", str(8 * SLOWDOWN),
+                     "--max-new-tokens", "32", "--csv", calls],
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
                 started = 'strata_requests_total{code="OK",method="Generate"}'
                 self.assertTrue(wait_until(lambda: first.metrics()[started] > 10, 30))
@@ -204,7 +205,8 @@ class Restart(unittest.TestCase):
 
 class Sigterm(unittest.TestCase):
     def test_under_load_ends_nobodys_answer(self):
-        with ServerProcess("--max-sequences", "4") as server:
+        with ServerProcess("--max-sequences", "4",
+                           "--drain-timeout", f"{30 * SLOWDOWN:g}s") as server:
             streams = [server.start_strata("generate", "-n", "200", "--ignore-eos", "--json", "x =")
                        for _ in range(12)]  # most of them wait
             self.assertTrue(wait_until(
@@ -237,6 +239,9 @@ class Clock(unittest.TestCase):
                            "FAKETIME_NO_CACHE": "1",
                            # By its name in older and newer versions.
                            "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            if "address" in SANITIZERS:  # whose runtime would rather be the first library
+                environment["ASAN_OPTIONS"] = (os.environ.get("ASAN_OPTIONS", "") +
+                                               ":verify_asan_link_order=0")
             with ServerProcess("--credentials", credentials, "--open-methods",
                                "strata.v1.Inference", environment=environment) as server:
                 for number, jump in enumerate(("+7200", "+0", "-86400")):
