@@ -2,10 +2,20 @@
 
 #include <chrono>
 #include <utility>
+#include <variant>
 
 #include "engine/observer.h"
+#include "engine/request_validation.h"
+#include "engine/status_macros.h"
 
 namespace strata::bench {
+namespace {
+
+const std::vector<TokenId>& PromptOf(const GenerateRequest& request) {
+  return std::get<std::vector<TokenId>>(request.prompt);
+}
+
+}  // namespace
 
 // ---- ModelPart
 
@@ -91,24 +101,29 @@ Lane::Lane(Model* model, int part, int num_parts, const Tokenizer* tokenizer,
 
 Lane::~Lane() { loop_->AbortAll(absl::CancelledError("the measurement is over")); }
 
-void Lane::Begin(std::vector<GenerateRequest> requests, std::vector<std::vector<TokenId>> prompts) {
+absl::Status Lane::Begin(std::vector<GenerateRequest> requests) {
+  for (const GenerateRequest& request : requests) {
+    RETURN_IF_ERROR(ValidateRequest(request, model_.config()));
+    RETURN_IF_ERROR(
+        ValidatePrompt(PromptOf(request), request, model_.config(), model_.limits().max_context));
+  }
   requests_ = std::move(requests);
-  prompts_ = std::move(prompts);
   num_generations_ = 0;
   ended_ = true;
   tally_ = {};
+  return absl::OkStatus();
 }
 
 void Lane::AcceptRequests() {
   loop_->AbortAll(absl::CancelledError("all texts begin anew"));
-  for (size_t i = 0; i < requests_.size(); ++i) {
-    auto request = std::make_shared<RequestState>();
-    request->id = next_id_++;
-    request->params = requests_[i];
-    request->prompt = prompts_[i];
-    request->sink = watcher_;
-    request->submitted = clock_.Now();
-    loop_->Accept(std::move(request));
+  for (const GenerateRequest& request : requests_) {
+    auto state = std::make_shared<RequestState>();
+    state->id = next_id_++;
+    state->params = request;
+    state->prompt = PromptOf(request);
+    state->sink = watcher_;
+    state->submitted = clock_.Now();
+    loop_->Accept(std::move(state));
   }
   watcher_->finished = false;
   ended_ = false;

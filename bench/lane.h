@@ -79,8 +79,8 @@ class Lane {
        const SpeculationPolicy* policy, const CostProfile& costs);
   ~Lane();
 
-  // From here on it generates these. `prompts`: their tokens.
-  void Begin(std::vector<GenerateRequest> requests, std::vector<std::vector<TokenId>> prompts);
+  // From here on it generates these, whose prompts are tokens. Errors: as of Engine::Submit.
+  absl::Status Begin(std::vector<GenerateRequest> requests);
   // One round. Throws kernels::DeviceError. Errors: of a request that cannot be generated.
   absl::Status Step();
   // How often it has begun anew since Begin.
@@ -99,7 +99,6 @@ class Lane {
   std::shared_ptr<Watcher> watcher_;
   std::unique_ptr<StepLoop> loop_;
   std::vector<GenerateRequest> requests_;
-  std::vector<std::vector<TokenId>> prompts_;
   uint64_t next_id_ = 1;
   int num_generations_ = 0;
   bool ended_ = true;

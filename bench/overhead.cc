@@ -88,7 +88,7 @@ absl::StatusOr<std::unique_ptr<IdleBackendLoop>> IdleBackendLoop::Create(const s
   loop.drafting.num_layers = config.num_layers;
   loop.drafting.exit_layers = result->policy_->exit_layers();
   // No round can be that short.
-  if (shape.num_draft_tokens == 0) loop.drafting.latency_ceiling_seconds = 1e-9;
+  if (shape.is_auto && shape.num_draft_tokens == 0) loop.drafting.latency_ceiling_seconds = 1e-9;
   const CostProfile costs =
       ProfileCosts(*result->model_, result->clock_, std::chrono::milliseconds(10));
   result->loop_ =

@@ -43,7 +43,6 @@ constexpr int kResamplings = 500;
 struct Workload {
   std::string name;
   std::vector<GenerateRequest> requests;
-  std::vector<std::vector<TokenId>> prompts;
 };
 
 std::vector<TokenId> MakePrompt(const OpenedModel& opened, const std::string& work, int variant) {
@@ -67,11 +66,11 @@ Workload MakeWorkload(const Options& options, const OpenedModel& opened, const s
   result.name = fmt::format("{}_{}_{}", work, sampled ? "sampled" : "greedy", num_sequences);
   for (int i = 0; i < num_sequences; ++i) {
     GenerateRequest& request = result.requests.emplace_back();
+    request.prompt = MakePrompt(opened, work, i);
     request.sampling.temperature = sampled ? kTemperature : 0;
     if (sampled) request.sampling.seed = static_cast<uint64_t>(i);
     request.stopping.max_new_tokens = options.decode_tokens;
     request.stopping.ignore_eos = true;
-    result.prompts.push_back(MakePrompt(opened, work, i));
   }
   return result;
 }
@@ -126,7 +125,7 @@ absl::Status Compare(const Workload& workload, int num_repetitions,
   for (Setting& setting : settings) {
     std::vector<GenerateRequest> requests = workload.requests;
     for (GenerateRequest& request : requests) request.speculation = setting.speculation;
-    setting.lane->Begin(std::move(requests), workload.prompts);
+    RETURN_IF_ERROR(setting.lane->Begin(std::move(requests)));
   }
   // What is measured is what auto does once it knows the traffic.
   RETURN_IF_ERROR(Repeat(settings));
@@ -190,27 +189,31 @@ Row MakeRow(const std::string& workload, const std::vector<Setting>& settings) {
   return row;
 }
 
+// Of a model that all lanes share.
+ModelLimits LimitsFor(const Options& options, const ModelConfig& config) {
+  const int num_lanes = static_cast<int>(MakeSettings(options, config.num_layers).size());
+  const int most_sequences = std::ranges::max(options.policy_batch_sizes);
+  ModelLimits limits;
+  limits.max_context =
+      std::min(config.max_position_embeddings, kMaxPromptTokens + options.decode_tokens);
+  limits.max_exit_rows = num_lanes * (limits.max_rows + DraftControllerConfig().most_probes);
+  limits.num_kv_blocks =
+      num_lanes * most_sequences * (limits.max_context / kernels::kKvBlockTokens + 1);
+  return limits;
+}
+
 }  // namespace
 
 absl::Status MeasurePolicy(const Options& options, Report& report) {
-  const int most_sequences = std::ranges::max(options.policy_batch_sizes);
-  std::vector<Setting> settings;
-  const auto limits = [&](const ModelConfig& config) {
-    settings = MakeSettings(options, config.num_layers);
-    const int num_lanes = static_cast<int>(settings.size());
-    ModelLimits limits;
-    limits.max_context =
-        std::min(config.max_position_embeddings, kMaxPromptTokens + options.decode_tokens);
-    limits.max_exit_rows = num_lanes * (limits.max_rows + DraftControllerConfig().most_probes);
-    limits.num_kv_blocks =
-        num_lanes * most_sequences * (limits.max_context / kernels::kKvBlockTokens + 1);
-    return limits;
-  };
-  ASSIGN_OR_RETURN(const OpenedModel opened, OpenModel(options, limits));
+  ASSIGN_OR_RETURN(const OpenedModel opened, OpenModel(options, [&](const ModelConfig& config) {
+                     return LimitsFor(options, config);
+                   }));
   report.model = opened.checkpoint->config().name;
   report.backend = opened.backend;
+  const int num_layers = opened.checkpoint->config().num_layers;
+  const SpeculationPolicy policy(num_layers, {});
+  std::vector<Setting> settings = MakeSettings(options, num_layers);
   try {
-    const SpeculationPolicy policy(opened.checkpoint->config().num_layers, {});
     const CostProfile costs =
         ProfileCosts(*opened.model, SteadyClock(), EngineOptions().cost_profile_time);
     for (size_t i = 0; i < settings.size(); ++i) {

@@ -232,7 +232,7 @@ CostProfile Profiler::Run() {
   profile.head = Sweep(std::min(limits.max_logit_rows, most_rows), 0.2 * budget_,
                        [this](int rows) { return TimeHead(rows); });
   profile.layer = Sweep(most_rows, 0.6 * budget_, [this](int rows) { return TimeLayers(rows, 0); });
-  one_layer_ = std::min(one_layer_, TimeOneLayer());  // in the same moments as the others
+  one_layer_ = std::min(one_layer_, TimeOneLayer());  // in another moment
   const double plain = profile.layer.front().seconds;
   // Of a pass through few layers, what is not theirs can be told apart from it.
   const double layer = segment_ > 1 ? (plain - one_layer_) / (segment_ - 1) : one_layer_;

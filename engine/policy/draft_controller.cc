@@ -49,7 +49,8 @@ DraftController::DraftController(DraftControllerConfig config, const CostProfile
     : config_(std::move(config)),
       prices_(costs),
       acceptance_(config_.num_layers),
-      exit_layer_(config_.exit_layers.front()) {
+      exit_layer_(config_.exit_layers.front()),
+      rounds_until_trial_(kRoundsBeforeATrial) {
   gains_.resize(config_.most_drafts);
   counts_.resize(config_.most_drafts);
   work_.Clear();
@@ -102,9 +103,8 @@ void DraftController::Plan(std::span<DraftRow* const> rows, int prefill_rows) {
   Decide(estimate);
   if (drafting_) {
     GrantDrafts();
-  } else if (IsWorthATrial()) {
-    is_trial_ = true;
-    for (DraftRow* row : autos_) row->num_drafts = std::min(1, Limit(*row));
+  } else {
+    ConsiderTrial();
   }
 }
 
@@ -222,7 +222,7 @@ void DraftController::ChooseSharedExit() {
     const double exit_rate = exit == exit_layer_ ? present_rate : rate(exit);
     if (exit_rate > best_rate) best = exit, best_rate = exit_rate;
   }
-  if (best_rate < kHysteresis * present_rate) {
+  if (best_rate <= kHysteresis * present_rate) {
     better_exit_ = 0;
   } else if (better_exit_ == best || !exit_chosen_) {
     exit_layer_ = best;
@@ -290,11 +290,10 @@ void DraftController::GrantDrafts() {
 // While nobody drafts, no round tells what more rows cost, and a price that is too high would stay
 // so. A round with a draft for each row tells; it is tried if what is not known about costs leaves
 // hope that drafts pay.
-bool DraftController::IsWorthATrial() {
-  if (rounds_without_drafts_ == 0 || rounds_without_drafts_ % kRoundsBeforeATrial != 0 ||
-      trial_budget_seconds_ <= 0 || candidates_.empty() || prices_.Prompts(sweep_) > 0) {
-    return false;
-  }
+void DraftController::ConsiderTrial() {
+  if (--rounds_until_trial_ > 0) return;
+  rounds_until_trial_ = kRoundsBeforeATrial;
+  if (trial_budget_seconds_ <= 0 || candidates_.empty() || prices_.Prompts(sweep_) > 0) return;
   double gain = 0;
   for (const DraftRow* row : autos_) {
     if (Limit(*row) > 0) gain += Chance(*row, row->exit_layer, 0, AcceptanceModel::kAny);
@@ -309,11 +308,13 @@ bool DraftController::IsWorthATrial() {
   const double tokens = static_cast<double>(autos_.size());
   const double speedup = (tokens + gain) / tokens * plain_seconds / seconds;
   const double hope = kHope * prices_.costs().RatioDeviation(with, without);
-  if (speedup * (1 + hope) < kHysteresis) return false;
-  if (IsLate(prices_.MicroStep(candidates_, 1), sweep_, 1)) return false;
+  if (speedup * (1 + hope) < kHysteresis || IsLate(prices_.MicroStep(candidates_, 1), sweep_, 1)) {
+    return;
+  }
+  is_trial_ = true;
+  for (DraftRow* row : autos_) row->num_drafts = std::min(1, Limit(*row));
   // Paid back before the next.
   trial_budget_seconds_ -= std::max(0.0, seconds - plain_seconds - gain / price_);
-  return true;
 }
 
 // ---- The round
@@ -500,13 +501,12 @@ void DraftController::SpendOnProbes(double round_seconds, double probe_seconds) 
 }
 
 void DraftController::SaveForTrials(double round_seconds) {
-  if (drafting_ || is_trial_) {
-    rounds_without_drafts_ = 0;
-    return;
+  if (drafting_) {
+    rounds_until_trial_ = kRoundsBeforeATrial;
+  } else if (!is_trial_) {
+    trial_budget_seconds_ = std::min(trial_budget_seconds_ + config_.trial_share * round_seconds,
+                                     kMostSaved * round_seconds);
   }
-  ++rounds_without_drafts_;
-  trial_budget_seconds_ = std::min(trial_budget_seconds_ + config_.trial_share * round_seconds,
-                                   kMostSaved * round_seconds);
 }
 
 void DraftController::Restore(const Experience& experience) {

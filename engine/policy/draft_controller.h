@@ -139,7 +139,7 @@ class DraftController {
   int BestExitOf(DraftRow& row);
   void Decide(const Estimate& estimate);
   void GrantDrafts();
-  bool IsWorthATrial();
+  void ConsiderTrial();
   SweepRows SweepOf(std::span<DraftRow* const> rows, double prefill_rows) const;
   Work WorkOfProbes() const;
   void SpendOnProbes(double round_seconds, double probe_seconds);
@@ -172,7 +172,7 @@ class DraftController {
   double probe_budget_seconds_ = 0;
   size_t next_probed_ = 0;
   double trial_budget_seconds_ = 0;
-  int rounds_without_drafts_ = 0;  // in a row, of those in which it could decide
+  int rounds_until_trial_;
 
   // ---- Of the round; vectors keep their memory
   DraftReport report_;

@@ -93,7 +93,10 @@ class Lanes : public testing::Test {
     request.stopping.max_new_tokens = 32;
     request.stopping.ignore_eos = true;
     request.speculation = speculation;
-    lane->Begin({request, request}, {{first, 5, 6, 7}, {first + 1, 9, 10, 11}});
+    GenerateRequest other = request;
+    request.prompt = std::vector<TokenId>{first, 5, 6, 7};
+    other.prompt = std::vector<TokenId>{first + 1, 9, 10, 11};
+    EXPECT_TRUE(lane->Begin({request, other}).ok());
     return lane;
   }
 
@@ -122,6 +125,17 @@ TEST_F(Lanes, CountRoundsInWhichAllDecode) {
   EXPECT_EQ(lane->tally().tokens, 0);
   Generate(*lane);
   EXPECT_EQ(lane->tally().tokens, 2 * 31);
+}
+
+TEST_F(Lanes, RefuseWhatAnEngineWould) {
+  const auto lane = MakeLane(0, {}, 20);
+  GenerateRequest request;
+  request.stopping.max_new_tokens = 8;
+  request.prompt = std::vector<TokenId>(96, 5);
+  EXPECT_EQ(lane->Begin({request}).code(), absl::StatusCode::kOutOfRange);
+  request.prompt = std::vector<TokenId>{5};
+  request.speculation = {Speculation::Mode::kFixed, 16, 2, {}};
+  EXPECT_EQ(lane->Begin({request}).code(), absl::StatusCode::kInvalidArgument);
 }
 
 // What drafts are accepted depends on every key and value: others' would show.

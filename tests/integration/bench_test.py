@@ -57,7 +57,9 @@ class Bench(unittest.TestCase):
 
     def test_errors_are_one_line(self):
         for args, words in ((("--model", "nowhere"), "nowhere"),
-                            (("--model", TINY, "--only", "all"), "all")):
+                            (("--model", TINY, "--only", "all"), "all"),
+                            (("--model", TINY, "--only", "policy", "--exit-layers", "99", *QUICK),
+                             "exit_layer")):
             result = run_bench(*args)
             self.assertNotEqual(result.returncode, 0)
             self.assertRegex(result.stderr, rf"^strata-bench: [^\n]*{words}[^\n]*\n$")
