@@ -22,25 +22,13 @@ const std::vector<TokenId>& PromptOf(const GenerateRequest& request) {
 ModelPart::ModelPart(Model* whole, int part, int num_parts)
     : whole_(whole), limits_(whole->limits()) {
   limits_.num_kv_blocks /= num_parts;
-  limits_.max_exit_rows /= num_parts;
   first_block_ = part * limits_.num_kv_blocks;
-  first_exit_row_ = part * limits_.max_exit_rows;
 }
 
 void ModelPart::Forward(const ForwardBatch& batch) {
   batch_ = batch;
-  for (ForwardRow& row : batch_.rows) {
-    if (row.exit_cache_row >= 0) row.exit_cache_row += first_exit_row_;
-  }
-  for (HiddenTap& tap : batch_.taps) tap.exit_cache_row += first_exit_row_;
   for (int32_t& block : batch_.block_tables) block += first_block_;
   whole_->Forward(batch_);
-}
-
-const float* ModelPart::ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) {
-  exit_cache_rows_.assign(exit_cache_rows.begin(), exit_cache_rows.end());
-  for (int32_t& row : exit_cache_rows_) row += first_exit_row_;
-  return whole_->ExitLogits(exit_cache_rows_, head);
 }
 
 // ---- Lane

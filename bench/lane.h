@@ -24,8 +24,9 @@
 
 namespace strata::bench {
 
-// One of `num_parts` equal parts of a model's KV cache and exit cache, as if it were a model.
-// The parts are used by turns, a round at a time.
+// One of `num_parts` equal parts of a model's KV cache, as if it were a model. The parts are used
+// by turns, a round at a time: whatever lives for a round only, as rows of the exit cache do, they
+// share.
 class ModelPart final : public Model {
  public:
   // `whole` must outlive it. Its counters are those of all parts.
@@ -36,7 +37,9 @@ class ModelPart final : public Model {
   const float* Logits(std::span<const int32_t> rows, const Head& head) override {
     return whole_->Logits(rows, head);
   }
-  const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override;
+  const float* ExitLogits(std::span<const int32_t> exit_cache_rows, const Head& head) override {
+    return whole_->ExitLogits(exit_cache_rows, head);
+  }
   const Head& head() const override { return whole_->head(); }
   absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) override {
     return whole_->SelectTokens(std::move(ids));
@@ -53,9 +56,7 @@ class ModelPart final : public Model {
   Model* const whole_;
   ModelLimits limits_;
   int32_t first_block_ = 0;
-  int32_t first_exit_row_ = 0;
-  ForwardBatch batch_;  // in the whole's terms
-  std::vector<int32_t> exit_cache_rows_;
+  ForwardBatch batch_;  // in the whole's blocks
 };
 
 // What the rounds in which all sequences decoded have come to.

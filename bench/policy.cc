@@ -196,7 +196,7 @@ ModelLimits LimitsFor(const Options& options, const ModelConfig& config) {
   ModelLimits limits;
   limits.max_context =
       std::min(config.max_position_embeddings, kMaxPromptTokens + options.decode_tokens);
-  limits.max_exit_rows = num_lanes * (limits.max_rows + DraftControllerConfig().most_probes);
+  limits.max_exit_rows = limits.max_rows + DraftControllerConfig().most_probes;
   limits.num_kv_blocks =
       num_lanes * most_sequences * (limits.max_context / kernels::kKvBlockTokens + 1);
   return limits;

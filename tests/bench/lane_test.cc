@@ -10,6 +10,7 @@
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/model/llama_model.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "tests/support/fake_model.h"
 #include "tests/support/test_models.h"
 
 namespace strata::bench {
@@ -18,57 +19,32 @@ namespace {
 using ::testing::ElementsAre;
 
 // Keeps what it is asked.
-class RecordingModel final : public Model {
+class RecordingModel final : public FakeModel {
  public:
-  RecordingModel() {
-    limits_.num_kv_blocks = 30;
-    limits_.max_exit_rows = 60;
-    logits_.resize(8);
-  }
+  RecordingModel() { limits_.num_kv_blocks = 30; }
   void Forward(const ForwardBatch& batch) override { asked = batch; }
-  const float* Logits(std::span<const int32_t>, const Head&) override { return logits_.data(); }
-  const float* ExitLogits(std::span<const int32_t> rows, const Head&) override {
-    exit_rows.assign(rows.begin(), rows.end());
-    return logits_.data();
-  }
-  const Head& head() const override { return head_; }
-  absl::StatusOr<Head> SelectTokens(std::vector<int32_t>) override { return Head(); }
-  const ModelConfig& config() const override { return config_; }
-  const ModelLimits& limits() const override { return limits_; }
-  int64_t row_layers() const override { return 0; }
-  int64_t head_rows() const override { return 0; }
-  int64_t logits_computed() const override { return 0; }
-  void ResetCounters() override {}
+  const float* Logits(std::span<const int32_t>, const Head&) override { return nullptr; }
+  const float* ExitLogits(std::span<const int32_t>, const Head&) override { return nullptr; }
 
   ForwardBatch asked;
-  std::vector<int32_t> exit_rows;
-
- private:
-  ModelConfig config_;
-  ModelLimits limits_;
-  Head head_;
-  std::vector<float> logits_;
 };
 
-TEST(ModelPart, HasItsOwnPartOfTheCaches) {
+TEST(ModelPart, HasItsOwnPartOfTheKvCache) {
   RecordingModel whole;
   ModelPart part(&whole, 2, 3);
   EXPECT_EQ(part.limits().num_kv_blocks, 10);
-  EXPECT_EQ(part.limits().max_exit_rows, 20);
+  EXPECT_EQ(part.limits().max_exit_rows, whole.limits().max_exit_rows);
   ForwardBatch batch;
   batch.rows = {{7, 5, 0, {0, 4}, -1}, {8, 6, 0, {2, 4}, 3}};
   batch.taps = {{0, 2, 19}};
   batch.block_tables = {0, 9};
   batch.max_blocks_per_sequence = 2;
   part.Forward(batch);
-  EXPECT_EQ(whole.asked.rows[0].exit_cache_row, -1);
-  EXPECT_EQ(whole.asked.rows[1].exit_cache_row, 43);
   EXPECT_EQ(whole.asked.rows[1].token_id, 8);
-  EXPECT_EQ(whole.asked.taps[0].exit_cache_row, 59);
+  EXPECT_EQ(whole.asked.rows[1].exit_cache_row, 3);
+  EXPECT_EQ(whole.asked.taps[0].exit_cache_row, 19);
   EXPECT_THAT(whole.asked.block_tables, ElementsAre(20, 29));
   EXPECT_EQ(whole.asked.max_blocks_per_sequence, 2);
-  part.ExitLogits(std::vector<int32_t>{0, 4}, part.head());
-  EXPECT_THAT(whole.exit_rows, ElementsAre(40, 44));
 }
 
 class Lanes : public testing::Test {
@@ -78,7 +54,7 @@ class Lanes : public testing::Test {
     tokenizer_ = *Tokenizer::Open(DemoModel(), checkpoint_->config().vocab_size);
     ModelLimits limits;
     limits.max_rows = 64;
-    limits.max_exit_rows = 3 * 80;
+    limits.max_exit_rows = 80;
     limits.max_context = 96;
     limits.num_kv_blocks = 3 * 2 * (limits.max_context / kernels::kKvBlockTokens + 1);
     model_ = *LlamaModel::Create(*checkpoint_, backend_.get(), limits);

@@ -18,6 +18,7 @@
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/cuda_emulator/emulator.h"
 #include "tests/support/collecting_sink.h"
+#include "tests/support/fake_model.h"
 
 namespace strata {
 namespace {
@@ -50,7 +51,7 @@ class LetterTokenizer final : public Tokenizer {
 using MakeLogits = std::function<std::vector<float>(TokenId token, int position, bool is_target)>;
 
 // A model that looks its logits up. With a backend, that one chooses.
-class TableModel final : public Model, private ChoosingModel {
+class TableModel final : public FakeModel, private ChoosingModel {
  public:
   // The logits that the backend gets come in `num_parts`, as from so many ranks.
   TableModel(int vocab_size, MakeLogits make, kernels::Backend* backend, int64_t proposal_bytes,
@@ -87,7 +88,6 @@ class TableModel final : public Model, private ChoosingModel {
     return values_.data();
   }
   const float* ExitLogits(std::span<const int32_t>, const Head&) override { return nullptr; }
-  const Head& head() const override { return head_; }
   absl::StatusOr<Head> SelectTokens(std::vector<int32_t> ids) override {
     Head head;
     head.num_tokens = static_cast<int>(ids.size());
@@ -99,13 +99,6 @@ class TableModel final : public Model, private ChoosingModel {
     return head;
   }
   ChoosingModel* choosing() override { return chooser_ != nullptr ? this : nullptr; }
-
-  const ModelConfig& config() const override { return config_; }
-  const ModelLimits& limits() const override { return limits_; }
-  int64_t row_layers() const override { return 0; }
-  int64_t head_rows() const override { return 0; }
-  int64_t logits_computed() const override { return 0; }
-  void ResetCounters() override {}
 
  private:
   kernels::Chooser& chooser() override { return *chooser_; }
@@ -154,9 +147,6 @@ class TableModel final : public Model, private ChoosingModel {
   const MakeLogits make_;
   kernels::Backend* const backend_;
   const int num_parts_;
-  ModelConfig config_;
-  ModelLimits limits_;
-  Head head_;
   std::unique_ptr<kernels::Chooser> chooser_;
   Buffer logits_;
   std::vector<ForwardRow> rows_;
@@ -164,14 +154,15 @@ class TableModel final : public Model, private ChoosingModel {
   std::vector<int32_t> part_widths_;
 };
 
-// Asks for confidences, and ends a row's drafting by them.
+// Asks for confidences, and ends a row's drafting by them; or does neither.
 class CautiousPolicy final : public DraftingPolicy {
  public:
+  explicit CautiousPolicy(bool asks) : asks_(asks) {}
   std::span<const WantedProbe> ChooseProbes() override { return {}; }
-  bool NeedsConfidence(const Sequence&) const override { return true; }
+  bool NeedsConfidence(const Sequence&) const override { return asks_; }
   void ReviewDrafts(int, std::span<DraftingRow> rows) override {
     for (DraftingRow& row : rows) {
-      row.keep_drafting = row.confidence > 0.05f;
+      row.keep_drafting = !asks_ || row.confidence > 0.05f;
       confidences.push_back(row.confidence);
     }
   }
@@ -181,6 +172,9 @@ class CautiousPolicy final : public DraftingPolicy {
   void OnProbed(const ProbeOutcome&) override {}
 
   std::vector<float> confidences;
+
+ private:
+  const bool asks_;
 };
 
 struct World {
@@ -189,7 +183,8 @@ struct World {
   Verification verification = Verification::kBlock;
   int64_t proposal_bytes = 1 << 20;
   std::vector<TokenId> draft_tokens;  // empty: all
-  bool cautious = false;
+  bool has_policy = false;
+  bool asks_for_confidences = true;
   int num_parts = 1;
   int num_rounds = 6;
 };
@@ -228,8 +223,8 @@ Outcome RunRounds(const World& world, const std::vector<GenerateRequest>& reques
     draft_head = *model.SelectTokens(world.draft_tokens);
     executor.set_draft_head(&draft_head);
   }
-  CautiousPolicy policy;
-  if (world.cautious) executor.set_drafting_policy(&policy);
+  CautiousPolicy policy(world.asks_for_confidences);
+  if (world.has_policy) executor.set_drafting_policy(&policy);
   const LetterTokenizer tokenizer(world.vocab_size);
   std::vector<std::unique_ptr<Sequence>> sequences;
   for (const GenerateRequest& request : requests) {
@@ -444,7 +439,7 @@ TEST_F(DeviceRounds, DraftNoFurtherThanProposalsFind) {
 TEST_F(DeviceRounds, TellWhatPoliciesSinksAndLogprobsAskFor) {
   World world;
   world.make = RandomLogits(world.vocab_size, 3);
-  world.cautious = true;
+  world.has_policy = true;
   std::vector<GenerateRequest> requests = ManyRequests(world.vocab_size, false);
   requests[1].output.logprobs = 2;
   requests[4].output.logprobs = 0;
@@ -453,6 +448,20 @@ TEST_F(DeviceRounds, TellWhatPoliciesSinksAndLogprobsAskFor) {
   Compare(world, requests);
   EXPECT_GT(device_.logprobs.size(), 0u);
   EXPECT_GT(device_.confidences.size(), 0u);
+}
+
+// They take an exponential of each logit.
+TEST(HostRounds, ComputeConfidencesOnlyForWhoAsks) {
+  World world;
+  world.make = RandomLogits(world.vocab_size, 3);
+  world.has_policy = true;
+  const std::vector<GenerateRequest> requests = ManyRequests(world.vocab_size, false);
+  for (const bool asks : {true, false}) {
+    world.asks_for_confidences = asks;
+    const Outcome outcome = RunRounds(world, requests, nullptr);
+    ASSERT_GT(outcome.confidences.size(), 0u);
+    for (const float confidence : outcome.confidences) EXPECT_EQ(confidence > 0, asks);
+  }
 }
 
 // Logits that are no numbers, of a draft or of a target, end their request and no other.

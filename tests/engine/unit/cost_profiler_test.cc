@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/engine/unit/manual_clock.h"
+#include "tests/support/fake_model.h"
 
 namespace strata {
 namespace {
@@ -15,7 +16,7 @@ using std::chrono::milliseconds;
 constexpr int kNumLayers = 8;
 
 // A model whose device works beside its caller: time passes when somebody waits.
-class AsynchronousModel final : public Model {
+class AsynchronousModel final : public FakeModel {
  public:
   explicit AsynchronousModel(ManualClock* clock) : clock_(clock) {
     config_.num_layers = kNumLayers;
@@ -53,20 +54,9 @@ class AsynchronousModel final : public Model {
   const float* ExitLogits(std::span<const int32_t> rows, const Head& head) override {
     return Logits(rows, head);
   }
-  const Head& head() const override { return head_; }
-  absl::StatusOr<Head> SelectTokens(std::vector<int32_t>) override { return Head(); }
-  const ModelConfig& config() const override { return config_; }
-  const ModelLimits& limits() const override { return limits_; }
-  int64_t row_layers() const override { return 0; }
-  int64_t head_rows() const override { return 0; }
-  int64_t logits_computed() const override { return 0; }
-  void ResetCounters() override {}
 
  private:
   ManualClock* const clock_;
-  ModelConfig config_;
-  ModelLimits limits_;
-  Head head_;
   std::vector<float> logits_;
   Duration waiting_{};
   Instant slow_from_{}, slow_to_{};
