@@ -91,5 +91,15 @@ TEST(CostProfiler, IsNotMisledByAWhileOfOtherWork) {
   }
 }
 
+// What one more row costs decides whether drafts pay. A large model, or one that a busy machine keeps
+// waiting, takes all of the time for one row.
+TEST(CostProfiler, MeasuresAFewRowsHoweverLongTheyTake) {
+  ManualClock clock;
+  AsynchronousModel model(&clock);
+  const CostProfile profile = ProfileCosts(model, clock, milliseconds(1));
+  EXPECT_EQ(profile.layer.size(), 6u);
+  EXPECT_EQ(profile.head.size(), 6u);
+}
+
 }  // namespace
 }  // namespace strata
