@@ -45,9 +45,9 @@ class RankThreads {
   // What the threads share; it lives until the last of them has ended.
   struct Shared {
     std::shared_ptr<std::vector<kernels::RankDevice>> devices;
-    Task task;                       // of this epoch
-    bool stopping = false;           // in this epoch
-    std::atomic<uint32_t> epoch{0};  // changes after the two
+    Task task;                           // of this epoch
+    std::atomic<bool> stopping = false;  // may be seen in the epoch before by a rank that is late
+    std::atomic<uint32_t> epoch{0};      // changes after the two
 
     std::mutex mu;
     std::condition_variable changed;  // any of these, which mu guards

@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "loadtest"), str(ROOT / "tests/integration")]
 
 from load_process import LoadProcess, run_load  # noqa: E402
-from server_process import ServerProcess  # noqa: E402
+from server_process import SLOWDOWN, ServerProcess  # noqa: E402
 
 MIX = [
     {"name": "code", "weight": 3, "prompt_tokens": [4, 200], "max_new_tokens": [4, 96]},
@@ -77,13 +77,13 @@ def slope(samples):
 
 def measure_capacity(server):
     """Calls a second."""
-    return run_load(server, MIX, *CONNECTIONS, "--concurrency", 32, "--duration", CAPACITY_SECONDS,
-                    "--warmup", 2)["calls_per_s"]
+    return run_load(server, MIX, *CONNECTIONS, "--concurrency", 32, "--duration",
+                    CAPACITY_SECONDS * SLOWDOWN, "--warmup", 2 * SLOWDOWN)["calls_per_s"]
 
 
 def idle_sample(server, start, files_before):
-    """After the load, once what it left is gone, or has had 10 seconds to go."""
-    deadline = time.monotonic() + 10
+    """After the load, once what it left is gone, or has had time to go."""
+    deadline = time.monotonic() + 10 * SLOWDOWN
     while True:
         last = sample(server, start)
         settled = last.kv_blocks == 0 and last.files <= files_before

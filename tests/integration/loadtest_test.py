@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import unittest
 
-from server_process import BIN, READY_SECONDS, ServerProcess
+from server_process import BIN, READY_SECONDS, ServerProcess, wait_until
 
 
 def loadtest(*arguments):
@@ -62,7 +62,7 @@ class LoadTest(unittest.TestCase):
             result = loadtest("run", "--server", server.grpc_address, "--concurrency", 8,
                               "--calls", 64, "--cancel", 1, "--max-new-tokens", 200)
             self.assertEqual(result.returncode, 0, result.stderr)
-            self.assertEqual(server.metrics()["strata_kv_blocks_used"], 0)
+            self.assertTrue(wait_until(lambda: server.metrics()["strata_kv_blocks_used"] == 0, 10))
 
     def test_a_full_queue_is_a_result(self):
         with ServerProcess("--max-sequences", "1", "--max-queue", "1") as server:

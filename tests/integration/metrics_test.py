@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 from busy_server import BusyServer
-from server_process import ROOT, ServerProcess, wait_until
+from server_process import ROOT, SLOWDOWN, ServerProcess, wait_until
 
 AT_START = """
 strata_spec_decode_num_draft_tokens_total
@@ -53,7 +53,7 @@ def exported(text):
 
 class Documentation(unittest.TestCase):
     def test_the_tables_are_what_a_loaded_server_exports(self):
-        with BusyServer() as busy, busy.load(seconds=60):
+        with BusyServer() as busy, busy.load(seconds=60 * SLOWDOWN):
             wait_until(lambda: exported(busy.server.metrics_text()) == documented(), 30)
             text = busy.server.metrics_text()
         self.assertEqual(set(exported(text).items()), set(documented().items()))
@@ -65,8 +65,9 @@ class Documentation(unittest.TestCase):
 
     def test_tenants_sum_up_to_all(self):
         with BusyServer() as busy:
-            with busy.load(seconds=4):
-                wait_until(lambda: busy.server.metrics()["strata_generated_tokens_total"] > 500, 30)
+            with busy.load(seconds=60 * SLOWDOWN):
+                self.assertTrue(wait_until(
+                    lambda: busy.server.metrics()["strata_generated_tokens_total"] > 500, 30))
 
             def tokens():
                 metrics = busy.server.metrics()

@@ -11,11 +11,11 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <latch>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/blocking_counter.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -222,16 +222,16 @@ TEST(Clients, TenThousandCallsAreServedOrRefusedAtOnce) {
     stubs.push_back(v1::Inference::NewStub(server.NewChannel()));
   }
   std::vector<Call> calls(kCalls);
-  absl::BlockingCounter left(kCalls);
+  std::latch left(kCalls);
   for (int i = 0; i < kCalls; ++i) {
     Call& call = calls[i];
     stubs[i % kConnections]->async()->GenerateUnary(&call.context, &call.request, &call.result,
                                                     [&call, &left](const grpc::Status& status) {
                                                       call.status = status;
-                                                      left.DecrementCount();
+                                                      left.count_down();
                                                     });
   }
-  left.Wait();
+  left.wait();
   int num_served = 0;
   for (const Call& call : calls) {
     if (call.status.ok()) {

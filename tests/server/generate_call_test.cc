@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <string>
 #include <vector>
@@ -77,7 +78,7 @@ TEST_F(GenerateCall, SpeculationChangesNoSeededToken) {
   EXPECT_GT(fixed.finished().speculation().drafted_tokens(), 0u);
 }
 
-// This model's tokens take a millisecond or more each, and a write much less.
+// However slow the machine, there is a message in each interval at most.
 TEST_F(GenerateCall, StreamIntervalGathersTokensInFewMessages) {
   Options options = TestOptions();
   options.model = STRATA_SOURCE_DIR "/models/demo";
@@ -85,10 +86,12 @@ TEST_F(GenerateCall, StreamIntervalGathersTokensInFewMessages) {
   TestServer server(options);
   v1::GenerateRequest request = GreedyRequest(30);
   request.mutable_speculation()->mutable_off();
+  const auto begin = std::chrono::steady_clock::now();
   const StreamResult result = Stream(server.inference(), request);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   ASSERT_TRUE(result.status.ok()) << result.status.error_message();
   EXPECT_EQ(result.token_ids.size(), 30u);
-  EXPECT_LE(result.responses.size(), 5u) << "started, finished, and some of tokens";
+  EXPECT_LE(static_cast<double>(result.responses.size()), 4 + seconds.count());
 }
 
 TEST_F(GenerateCall, RunsAddUpToTokensAndText) {
