@@ -20,6 +20,8 @@
 #ifndef STRATA_KERNELS_CHOOSER_H_
 #define STRATA_KERNELS_CHOOSER_H_
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -154,6 +156,31 @@ struct ChooserLimits {
   int64_t proposal_bytes = 0;  // for all proposals together, of 4 * vocab_size bytes each
   int num_parts = 1;           // of the logits, at most
 };
+
+// The device memory that a chooser keeps, in bytes of each buffer.
+struct ChooserSizes {
+  int num_proposals = 0;
+  size_t proposals = 0;        // f32 [num_proposals, vocab]
+  size_t proposal_totals = 0;  // f64 [num_proposals]
+  size_t weights = 0;          // f32 [max_logit_rows, vocab]
+  size_t weight_totals = 0;    // f64 [max_logit_rows]
+  size_t whole = 0;            // f32 [max_logit_rows, vocab]: logits that come in parts
+
+  size_t total() const { return proposals + proposal_totals + weights + weight_totals + whole; }
+};
+
+inline ChooserSizes ChooserSizesOf(const ChooserLimits& limits) {
+  const size_t row = sizeof(float) * static_cast<size_t>(limits.vocab_size);
+  ChooserSizes sizes;
+  sizes.num_proposals = static_cast<int>(
+      std::min<int64_t>(limits.proposal_bytes / static_cast<int64_t>(row), limits.max_proposals));
+  sizes.proposals = row * sizes.num_proposals;
+  sizes.proposal_totals = sizeof(double) * sizes.num_proposals;
+  sizes.weights = row * limits.max_logit_rows;
+  sizes.weight_totals = sizeof(double) * limits.max_logit_rows;
+  sizes.whole = limits.num_parts > 1 ? sizes.weights : 0;
+  return sizes;
+}
 
 }  // namespace strata::kernels
 

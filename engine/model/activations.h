@@ -9,6 +9,7 @@
 #include "engine/checkpoint/model_config.h"
 #include "engine/checkpoint/model_shard.h"
 #include "engine/model/model.h"
+#include "kernels/chooser.h"
 #include "kernels/tensor.h"
 
 namespace strata {
@@ -54,6 +55,13 @@ inline ActivationSizes ActivationSizesOf(const ModelConfig& config, const ModelS
   sizes.logits = logit_rows * tokens * sizeof(float);
   sizes.rope = static_cast<size_t>(limits.max_context) * (config.head_dim / 2) * sizeof(float);
   return sizes;
+}
+
+// Of a device that chooses a rank's tokens: among all tokens, by logits of all ranks.
+inline kernels::ChooserLimits ChooserLimitsOf(const ModelConfig& config, const ModelShard& shard,
+                                              const ModelLimits& limits) {
+  return {config.vocab_size, limits.max_logit_rows, limits.max_exit_rows, limits.proposal_bytes,
+          shard.size};
 }
 
 }  // namespace strata

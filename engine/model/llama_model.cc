@@ -138,8 +138,7 @@ absl::Status LlamaModel::LoadWeights(const Checkpoint& checkpoint) {
 }
 
 void LlamaModel::AllocateActivations() {
-  chooser_ = backend_->CreateChooser({config_.vocab_size, limits_.max_logit_rows,
-                                      limits_.max_exit_rows, limits_.proposal_bytes, shard_.size});
+  chooser_ = backend_->CreateChooser(ChooserLimitsOf(config_, shard_, limits_));
   const bool gathers_logits = chooser_ != nullptr && !is_alone();
   if (gathers_logits) {
     for (const IndexRange& tokens : tokens_of_ranks_) {

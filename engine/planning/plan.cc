@@ -45,20 +45,24 @@ ModelLimits LimitsOf(const ModelConfig& config, const EngineOptions& engine) {
   limits.max_rows = engine.max_batch_tokens;
   limits.max_exit_rows = engine.max_batch_tokens;
   limits.max_logit_rows = kMaxLogitRows;
+  limits.proposal_bytes = engine.draft_distribution_bytes;
   limits.max_context = engine.max_context > 0 ? engine.max_context : config.max_position_embeddings;
   return limits;
 }
 
 RankMemory MemoryOf(const ModelConfig& config, const ModelShard& shard,
                     const PlanOptions& options) {
-  const ActivationSizes activations = ActivationSizesOf(
-      config, shard, LimitsOf(config, options.engine), kernels::FloatTypeOf(options.weights),
-      /*gathers_logits=*/!options.hardware.is_host && shard.size > 1);
+  const ModelLimits limits = LimitsOf(config, options.engine);
+  const ActivationSizes activations =
+      ActivationSizesOf(config, shard, limits, kernels::FloatTypeOf(options.weights),
+                        /*gathers_logits=*/!options.hardware.is_host && shard.size > 1);
   RankMemory memory;
   memory.weights = NumWeights(config, shard) * kernels::BytesPerWeight(options.weights);
   if (!options.hardware.is_host) {
     memory.embedding =
         static_cast<double>(shard.tokens.size()) * config.hidden_size * kCheckpointBytes;
+    memory.choosing = static_cast<double>(
+        kernels::ChooserSizesOf(ChooserLimitsOf(config, shard, limits)).total());
   }
   memory.workspace = static_cast<double>(activations.workspace());
   memory.exit_cache = static_cast<double>(activations.exit_cache);
@@ -164,6 +168,7 @@ std::string MemoryToText(const Plan& plan) {
   line("KV cache", memory.kv);
   line("exit cache", memory.exit_cache);
   line("workspace", memory.workspace);
+  if (memory.choosing > 0) line("choosing", memory.choosing);
   text += fmt::format("  {:<12}{:>12} of {}{}\n", "all", SizeToText(memory.total()),
                       SizeToText(plan.options.hardware.memory_bytes),
                       plan.options.hardware.is_host ? ", shared by all ranks" : "");

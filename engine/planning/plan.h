@@ -29,10 +29,11 @@ struct RankMemory {
   double weights = 0;    // matrices
   double embedding = 0;  // 0 where it is read from the checkpoint's file
   double workspace = 0;  // activations
+  double choosing = 0;   // of tokens, where devices do that
   double exit_cache = 0;
   double kv = 0;
 
-  double total() const { return weights + embedding + workspace + exit_cache + kv; }
+  double total() const { return weights + embedding + workspace + choosing + exit_cache + kv; }
 };
 
 // Speed of decoding, in tokens a second.

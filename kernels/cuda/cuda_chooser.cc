@@ -10,26 +10,18 @@
 #include "kernels/cuda/cuda_error.h"
 
 namespace strata::kernels::cuda {
-namespace {
-
-int NumProposals(const ChooserLimits& limits) {
-  const int64_t bytes = int64_t{limits.vocab_size} * static_cast<int64_t>(sizeof(float));
-  return static_cast<int>(std::min<int64_t>(limits.proposal_bytes / bytes, limits.max_proposals));
-}
-
-}  // namespace
-
 CudaChooser::CudaChooser(std::shared_ptr<Device> device, const ChooserLimits& limits)
+    : CudaChooser(std::move(device), limits.vocab_size, ChooserSizesOf(limits)) {}
+
+CudaChooser::CudaChooser(std::shared_ptr<Device> device, int vocab_size, const ChooserSizes& sizes)
     : device_(std::move(device)),
-      num_proposals_(NumProposals(limits)),
-      proposals_(Device::Allocate(
-          device_, sizeof(float) * static_cast<size_t>(num_proposals_) * limits.vocab_size)),
-      proposal_totals_(Device::Allocate(device_, sizeof(double) * num_proposals_)),
-      weights_(Device::Allocate(
-          device_, sizeof(float) * static_cast<size_t>(limits.max_logit_rows) * limits.vocab_size)),
-      weight_totals_(Device::Allocate(device_, sizeof(double) * limits.max_logit_rows)),
-      whole_(limits.num_parts > 1 ? Device::Allocate(device_, weights_.size_bytes()) : Buffer()) {
-  round_.vocab_size = limits.vocab_size;
+      num_proposals_(sizes.num_proposals),
+      proposals_(Device::Allocate(device_, sizes.proposals)),
+      proposal_totals_(Device::Allocate(device_, sizes.proposal_totals)),
+      weights_(Device::Allocate(device_, sizes.weights)),
+      weight_totals_(Device::Allocate(device_, sizes.weight_totals)),
+      whole_(sizes.whole > 0 ? Device::Allocate(device_, sizes.whole) : Buffer()) {
+  round_.vocab_size = vocab_size;
   round_.proposals = static_cast<float*>(proposals_.data());
   round_.proposal_totals = static_cast<double*>(proposal_totals_.data());
   round_.weights = static_cast<float*>(weights_.data());

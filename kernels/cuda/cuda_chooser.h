@@ -31,6 +31,7 @@ class CudaChooser final : public Chooser {
   const ChosenDraft* drafts() const { return round_.drafts; }
 
  private:
+  CudaChooser(std::shared_ptr<Device> device, int vocab_size, const ChooserSizes& sizes);
   // Appends an array to what is sent next; returns where it stands in there.
   template <typename T>
   size_t Append(std::span<const T> items);

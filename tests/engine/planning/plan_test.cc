@@ -102,6 +102,23 @@ TEST(Plan, MoreKvTokensFitOnMoreRanks) {
   EXPECT_NEAR(static_cast<double>(last), (576e9 - 138.3e9) / (320 * 1024), 3000);
 }
 
+// 32 rows of 128256 floats, again where they come from several ranks, and drafts' distributions
+// as far as they fit: 124 of 128256 floats in 64 MB.
+TEST(Plan, DevicesKeepRowsToChooseFrom) {
+  ModelConfig config = Llama70B();
+  config.vocab_size = 128256;
+  const double row = 4 * 128256;
+  PlanOptions options = On("8xA100", 8);
+  options.engine.draft_distribution_bytes = 64'000'000;
+  const Plan plan = MakePlan(config, options).value();
+  for (const RankMemory& rank : plan.ranks) {
+    EXPECT_EQ(rank.choosing, (2 * 32 + 124) * row + (32 + 124) * 8);
+  }
+  options.num_ranks = 1;
+  options.hardware = FindHardware("1xH200").value();
+  EXPECT_EQ(MakePlan(config, options)->ranks[0].choosing, (32 + 124) * (row + 8));
+}
+
 TEST(Plan, CopiesOfKeysAndValuesAreCounted) {
   ModelConfig config = Llama70B();
   config.num_kv_heads = 4;
