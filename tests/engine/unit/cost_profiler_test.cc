@@ -91,8 +91,8 @@ TEST(CostProfiler, IsNotMisledByAWhileOfOtherWork) {
   }
 }
 
-// What one more row costs decides whether drafts pay. A large model, or one that a busy machine keeps
-// waiting, takes all of the time for one row.
+// What one more row costs decides whether drafts pay. A large model, or one that a busy machine
+// keeps waiting, takes all of the time for one row.
 TEST(CostProfiler, MeasuresAFewRowsHoweverLongTheyTake) {
   ManualClock clock;
   AsynchronousModel model(&clock);
