@@ -16,7 +16,8 @@ constexpr std::array<double, AcceptanceModel::kNumConfidences> kConfidenceGuess 
 // Outcomes that the guess about a cell counts for, and what more general cells say of it.
 constexpr double kGuessWeight = 4;
 constexpr double kParentWeight = 8;
-constexpr double kLiftRate = 0.03;
+// What an outcome of any exit adds to what is not known of one that has not been seen since.
+constexpr double kUnseenDrift = 1e-4;
 constexpr double kTenthMemory = 256;
 
 // Probabilities stay where their odds are finite.
@@ -37,22 +38,6 @@ void Add(double accepted, AcceptanceModel::Cell& cell) {
 
 }  // namespace
 
-void OutcomeFactor::Add(double expected, double accepted, double memory) {
-  const double keep = std::min(1.0, memory / (weight_ + 1));
-  weight_ = static_cast<float>((weight_ + 1) * keep);
-  expected_ = static_cast<float>((expected_ + expected) * keep);
-  accepted_ = static_cast<float>((accepted_ + accepted) * keep);
-}
-
-double OutcomeFactor::odds(double prior_weight) const {
-  if (weight_ == 0) return 1;
-  // The prior is outcomes as they were expected.
-  const double mean = expected_ / weight_;
-  const double accepted = Inside((accepted_ + prior_weight * mean) / (weight_ + prior_weight));
-  const double expected = Inside(mean);
-  return accepted / (1 - accepted) * (1 - expected) / expected;
-}
-
 int AcceptanceModel::ConfidenceClass(double confidence) {
   if (confidence == 0) return kAny;
   int index = 0;
@@ -63,13 +48,20 @@ int AcceptanceModel::ConfidenceClass(double confidence) {
 int AcceptanceModel::PositionClass(int index) { return index < 2 ? index : index < 4 ? 2 : 3; }
 
 AcceptanceModel::AcceptanceModel(int num_layers)
-    : num_layers_(num_layers), exits_(static_cast<size_t>(kNumSamplerModes) * num_layers) {
+    : num_layers_(num_layers),
+      exits_(static_cast<size_t>(kNumSamplerModes) * num_layers),
+      last_outcomes_(exits_.size()) {
+  for (size_t i = 0; i < exits_.size(); ++i) {
+    const double guess = GuessByDepth(static_cast<double>(i % num_layers) / num_layers);
+    exits_[i].first = {static_cast<float>(guess / (1 - guess)), kExitPrior.variance};
+    exits_[i].lifts.fill({1, kExitLiftPrior.variance});
+  }
   for (Lifts& lifts : lifts_) {
-    lifts.fill(1);
+    lifts.fill({1, kLiftPrior.variance});
     // A sure draft is rather followed by another one that holds.
     for (int position = 1; position < kNumPositions; ++position) {
       for (int c = 0; c < kNumConfidences; ++c) {
-        lifts[Before(position, c)] =
+        lifts[Before(position, c)].odds =
             static_cast<float>(std::exp2(2.0 * c / (kNumConfidences - 1) - 1));
       }
     }
@@ -78,41 +70,62 @@ AcceptanceModel::AcceptanceModel(int num_layers)
 
 double AcceptanceModel::BeforeDraft(Sampler::Mode mode, int exit_layer, int index,
                                     int previous) const {
-  const Exit& cells = exit(mode, exit_layer);
-  const double guess = GuessByDepth(static_cast<double>(exit_layer) / num_layers_);
-  const double first = Inside(Mean(cells[Before(0, kAny)], guess, kGuessWeight));
+  const Exit& learnt = exit(mode, exit_layer);
+  double odds = learnt.first.odds;
   const int position = PositionClass(index);
-  if (position == 0) return first;
-  const int cell = Before(position, previous);
-  return Inside(Mean(cells[cell], WithOdds(first, lifts(mode)[cell]), kParentWeight));
+  if (position > 0) {
+    const int cell = Before(position, previous);
+    odds *= static_cast<double>(lifts(mode)[cell].odds) * learnt.lifts[cell].odds;
+  }
+  return Inside(odds / (1 + odds));
 }
 
 double AcceptanceModel::AfterDraft(Sampler::Mode mode, int exit_layer, int index,
                                    int confidence) const {
   if (confidence == kAny) return BeforeDraft(mode, exit_layer, index, kAny);
-  const Exit& cells = exit(mode, exit_layer);
+  const auto& cells = exit(mode, exit_layer).by_confidence;
   const double any_position =
       Mean(cells[After(kNumPositions, confidence)], kConfidenceGuess[confidence], kGuessWeight);
   return Inside(Mean(cells[After(PositionClass(index), confidence)], any_position, kParentWeight));
 }
 
 void AcceptanceModel::Learn(Sampler::Mode mode, int exit_layer, int index, int previous,
-                            int confidence, double accepted) {
-  Exit& cells = exit(mode, exit_layer);
+                            int confidence, double accepted, OddsFactor& tenant,
+                            OddsFactor& request) {
+  Exit& learnt = exit(mode, exit_layer);
   const int position = PositionClass(index);
-  const double first = BeforeDraft(mode, exit_layer, 0, kAny);
-  const auto learn_before = [&](int cell) {
-    Add(accepted, cells[cell]);
-    if (position == 0) return;
-    float& lift = lifts(mode)[cell];
-    const double surprise = accepted - WithOdds(first, lift);
-    lift = std::clamp(lift * static_cast<float>(1 + kLiftRate * surprise), 1 / kMaxLift, kMaxLift);
+  const OddsPart of_tenant = {&tenant, &kTenantPrior}, of_request = {&request, &kRequestPrior};
+  const double odds = static_cast<double>(tenant.odds) * request.odds;
+  const auto chance = [&](int before) {
+    return Inside(WithOdds(BeforeDraft(mode, exit_layer, index, before), odds));
   };
-  learn_before(Before(position, kAny));
-  if (previous != kAny) learn_before(Before(position, previous));
+  if (position == 0) {
+    NoteUnseen(mode, exit_layer);
+    LearnOutcome(chance(kAny), accepted, {{&learnt.first, &kExitPrior}, of_tenant, of_request});
+  } else {
+    const auto lift = [&](int cell) { return OddsPart{&lifts(mode)[cell], &kLiftPrior}; };
+    const auto exit_lift = [&](int cell) { return OddsPart{&learnt.lifts[cell], &kExitLiftPrior}; };
+    if (previous != kAny) {
+      const int any = Before(position, kAny);
+      LearnOutcome(chance(kAny), accepted, {lift(any), exit_lift(any)});
+    }
+    const int cell = Before(position, previous);
+    LearnOutcome(chance(previous), accepted, {lift(cell), exit_lift(cell), of_tenant, of_request});
+  }
   if (confidence == kAny) return;
-  Add(accepted, cells[After(position, confidence)]);
-  Add(accepted, cells[After(kNumPositions, confidence)]);
+  Add(accepted, learnt.by_confidence[After(position, confidence)]);
+  Add(accepted, learnt.by_confidence[After(kNumPositions, confidence)]);
+}
+
+// While others were drafted at, this exit's chances may have changed.
+void AcceptanceModel::NoteUnseen(Sampler::Mode mode, int exit_layer) {
+  int64_t& num_outcomes = num_outcomes_[static_cast<int>(mode)];
+  int64_t& last = last_outcomes_[static_cast<int>(mode) * num_layers_ + exit_layer];
+  OddsFactor& first = exit(mode, exit_layer).first;
+  first.variance = std::min(
+      kExitPrior.variance,
+      first.variance + static_cast<float>(kUnseenDrift * static_cast<double>(num_outcomes - last)));
+  last = ++num_outcomes;
 }
 
 void AcceptanceModel::NoteOutcome(double predicted, double accepted) {

@@ -19,11 +19,6 @@ constexpr size_t kMostSampledRows = 32;
 // A plan is not searched on once it has fallen so far behind the best.
 constexpr double kHopeless = 0.97;
 
-// Outcomes that a row and its tenant remember, and how many it takes to believe in half of a
-// deviation.
-constexpr double kRowMemory = 48;
-constexpr double kRowPrior = 4;
-constexpr double kTenantMemory = 512;
 // Probes that are free in the beginning, when nothing is known.
 constexpr int kFreeProbeRounds = 8;
 // What probes and trials did not take is kept up to this part of a round.
@@ -89,7 +84,7 @@ void DraftController::Plan(std::span<DraftRow* const> rows, int prefill_rows) {
   for (DraftRow* row : rows) {
     row->num_drafts = row->kind == DraftRow::Kind::kPinned ? Limit(*row) : 0;
     if (row->kind != DraftRow::Kind::kAuto) continue;
-    row->odds = static_cast<float>(tenants_.odds(row->tenant) * row->outcomes.odds(kRowPrior));
+    row->odds = tenants_.factor(row->tenant).odds * row->factor.odds;
     autos_.push_back(row);
   }
   if (autos_.empty()) return;
@@ -413,10 +408,8 @@ void DraftController::Verified(DraftRow& row, std::span<const float> confidences
 
 void DraftController::Learn(DraftRow& row, int exit_layer, int index, int previous, int confidence,
                             double accepted) {
-  const double expected = acceptance_.BeforeDraft(row.mode, exit_layer, index, previous);
-  row.outcomes.Add(WithOdds(expected, tenants_.odds(row.tenant)), accepted, kRowMemory);
-  tenants_.outcomes(row.tenant).Add(expected, accepted, kTenantMemory);
-  acceptance_.Learn(row.mode, exit_layer, index, previous, confidence, accepted);
+  acceptance_.Learn(row.mode, exit_layer, index, previous, confidence, accepted,
+                    tenants_.factor(row.tenant), row.factor);
 }
 
 // ---- Probes

@@ -45,10 +45,10 @@ struct DraftRow {
   bool keep_drafting = false;
 
   // ---- The controller's own
-  OutcomeFactor outcomes;  // of this sample's drafts, against what its tenant's would do
-  float odds = 1;          // of its drafts, against the traffic's
-  float survival = 1;      // probability that all its drafts of this round are accepted
-  float gain = 0;          // tokens that its next draft is expected to add
+  OddsFactor factor = {1, kRequestPrior.variance};  // of its drafts' odds, over its tenant's
+  float odds = 1;                                   // of its drafts, over the traffic's
+  float survival = 1;  // probability that all its drafts of this round are accepted
+  float gain = 0;      // tokens that its next draft is expected to add
 };
 
 }  // namespace strata

@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kFormat[] = "strata-policy-1";
+constexpr char kFormat[] = "strata-policy-2";
 // 256 tenants and all exits of a deep model take a tenth of it.
 constexpr size_t kMaxFileBytes = 16 << 20;
 constexpr size_t kMaxTenantNameBytes = 4096;
@@ -27,18 +27,30 @@ constexpr std::array<Sampler::Mode, kNumSamplerModes> kModes = {
     Sampler::Mode::kGreedy, Sampler::Mode::kSeeded, Sampler::Mode::kUnseeded};
 
 using Cell = AcceptanceModel::Cell;
+using Lifts = AcceptanceModel::Lifts;
 
-bool IsEmpty(const AcceptanceModel::Exit& exit) {
-  return std::all_of(exit.begin(), exit.end(), [](const Cell& cell) { return cell.weight == 0; });
+void AddLifts(const Lifts& lifts, json& object) {
+  json odds = json::array(), variances = json::array();
+  for (const OddsFactor& lift : lifts) {
+    odds.push_back(lift.odds);
+    variances.push_back(lift.variance);
+  }
+  object["odds"] = std::move(odds);
+  object["variances"] = std::move(variances);
 }
 
 json ExitToJson(Sampler::Mode mode, int exit_layer, const AcceptanceModel::Exit& exit) {
   json outcomes = json::array();
-  for (const Cell& cell : exit) {
+  for (const Cell& cell : exit.by_confidence) {
     outcomes.push_back(cell.weight);
     outcomes.push_back(cell.accepted);
   }
-  return {{"mode", static_cast<int>(mode)}, {"exit_layer", exit_layer}, {"outcomes", outcomes}};
+  json object = {{"mode", static_cast<int>(mode)},
+                 {"exit_layer", exit_layer},
+                 {"first", {exit.first.odds, exit.first.variance}},
+                 {"outcomes", std::move(outcomes)}};
+  AddLifts(exit.lifts, object);
+  return object;
 }
 
 // Reads the keys of one file; the first error counts.
@@ -88,45 +100,65 @@ class Reader {
   const std::string source_;
 };
 
+// Odds and the variance of their logarithm, as they may have been learnt.
+absl::StatusOr<OddsFactor> CheckFactor(const Reader& reader, float odds, float variance,
+                                       const OddsPrior& prior) {
+  if (odds < 1 / OddsFactor::kMax || odds > OddsFactor::kMax || variance < 0 ||
+      variance > prior.variance) {
+    return reader.Error(fmt::format("odds of {} with a variance of {}", odds, variance));
+  }
+  return OddsFactor{odds, variance};
+}
+
+absl::StatusOr<OddsFactor> ReadFactor(const Reader& reader, const json& item, const char* key,
+                                      const OddsPrior& prior) {
+  ASSIGN_OR_RETURN(const std::vector<float> numbers,
+                   reader.Numbers(item, key, 2, 0, OddsFactor::kMax));
+  return CheckFactor(reader, numbers[0], numbers[1], prior);
+}
+
+absl::Status ReadLifts(const Reader& reader, const json& item, const OddsPrior& prior,
+                       Lifts& lifts) {
+  ASSIGN_OR_RETURN(const std::vector<float> odds,
+                   reader.Numbers(item, "odds", lifts.size(), 0, OddsFactor::kMax));
+  ASSIGN_OR_RETURN(const std::vector<float> variances,
+                   reader.Numbers(item, "variances", lifts.size(), 0, prior.variance));
+  for (size_t i = 0; i < lifts.size(); ++i) {
+    ASSIGN_OR_RETURN(lifts[i], CheckFactor(reader, odds[i], variances[i], prior));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadExit(const Reader& reader, const json& item, AcceptanceModel& acceptance) {
   const JsonFields fields(item, reader.source(), "acceptance.");
   ASSIGN_OR_RETURN(const int64_t mode, fields.RequiredInt("mode", 0, kNumSamplerModes - 1));
   ASSIGN_OR_RETURN(const int64_t exit_layer,
                    fields.RequiredInt("exit_layer", 1, acceptance.num_layers() - 1));
   AcceptanceModel::Exit& exit = acceptance.exit(kModes[mode], static_cast<int>(exit_layer));
+  ASSIGN_OR_RETURN(exit.first, ReadFactor(reader, item, "first", AcceptanceModel::kExitPrior));
+  RETURN_IF_ERROR(ReadLifts(reader, item, AcceptanceModel::kExitLiftPrior, exit.lifts));
+  auto& cells = exit.by_confidence;
   ASSIGN_OR_RETURN(const std::vector<float> numbers,
-                   reader.Numbers(item, "outcomes", 2 * exit.size(), 0, AcceptanceModel::kMemory));
-  for (size_t i = 0; i < exit.size(); ++i) {
-    exit[i] = {numbers[2 * i], numbers[2 * i + 1]};
-    if (exit[i].accepted > exit[i].weight) return reader.Error("more was accepted than drafted");
+                   reader.Numbers(item, "outcomes", 2 * cells.size(), 0, AcceptanceModel::kMemory));
+  for (size_t i = 0; i < cells.size(); ++i) {
+    cells[i] = {numbers[2 * i], numbers[2 * i + 1]};
+    if (cells[i].accepted > cells[i].weight) return reader.Error("more was accepted than drafted");
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadLifts(const Reader& reader, const json& item, AcceptanceModel& acceptance) {
+absl::Status ReadSharedLifts(const Reader& reader, const json& item, AcceptanceModel& acceptance) {
   const JsonFields fields(item, reader.source(), "lifts.");
   ASSIGN_OR_RETURN(const int64_t mode, fields.RequiredInt("mode", 0, kNumSamplerModes - 1));
-  AcceptanceModel::Lifts& lifts = acceptance.lifts(kModes[mode]);
-  constexpr double kSlack = 1e-3;  // numbers are written with fewer digits than they have
-  ASSIGN_OR_RETURN(
-      const std::vector<float> numbers,
-      reader.Numbers(item, "odds", lifts.size(), 1 / AcceptanceModel::kMaxLift - kSlack,
-                     AcceptanceModel::kMaxLift + kSlack));
-  std::copy(numbers.begin(), numbers.end(), lifts.begin());
-  return absl::OkStatus();
+  return ReadLifts(reader, item, AcceptanceModel::kLiftPrior, acceptance.lifts(kModes[mode]));
 }
 
 absl::Status ReadTenant(const Reader& reader, const json& item, TenantFactors& tenants) {
-  constexpr double kMost = 1e6;
   const JsonFields fields(item, reader.source(), "tenants.");
   ASSIGN_OR_RETURN(const std::optional<std::string> name, fields.String("name"));
-  ASSIGN_OR_RETURN(const std::vector<float> outcomes,
-                   reader.Numbers(item, "outcomes", 3, 0, kMost));
+  ASSIGN_OR_RETURN(const OddsFactor factor, ReadFactor(reader, item, "factor", kTenantPrior));
   if (!name || name->size() > kMaxTenantNameBytes) return reader.Error("a tenant has no name");
-  if (std::max(outcomes[1], outcomes[2]) > outcomes[0]) {
-    return reader.Error("more was accepted than drafted");
-  }
-  tenants.Restore(*name, {outcomes[0], outcomes[1], outcomes[2]});
+  tenants.Restore(*name, factor);
   return absl::OkStatus();
 }
 
@@ -140,18 +172,19 @@ std::string ToJson(const DraftController::Experience& experience, std::string_vi
                {"acceptance", json::array()},
                {"lifts", json::array()},
                {"tenants", json::array()}};
+  const AcceptanceModel unlearnt(acceptance.num_layers());
   for (const Sampler::Mode mode : kModes) {
-    file["lifts"].push_back({{"mode", static_cast<int>(mode)}, {"odds", acceptance.lifts(mode)}});
+    json& lifts = file["lifts"].emplace_back(json{{"mode", static_cast<int>(mode)}});
+    AddLifts(acceptance.lifts(mode), lifts);
     for (int exit_layer = 1; exit_layer < acceptance.num_layers(); ++exit_layer) {
       const AcceptanceModel::Exit& exit = acceptance.exit(mode, exit_layer);
-      if (!IsEmpty(exit)) file["acceptance"].push_back(ExitToJson(mode, exit_layer, exit));
+      if (exit == unlearnt.exit(mode, exit_layer)) continue;
+      file["acceptance"].push_back(ExitToJson(mode, exit_layer, exit));
     }
   }
   for (const TenantFactors::Tenant& tenant : experience.tenants.tenants()) {
-    const OutcomeFactor& outcomes = tenant.outcomes;
     file["tenants"].push_back(
-        {{"name", tenant.name},
-         {"outcomes", {outcomes.weight(), outcomes.expected(), outcomes.accepted()}}});
+        {{"name", tenant.name}, {"factor", {tenant.factor.odds, tenant.factor.variance}}});
   }
   return file.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -177,7 +210,7 @@ absl::StatusOr<DraftController::Experience> ParseExperience(std::string_view tex
       file, "acceptance", static_cast<size_t>(kNumSamplerModes) * num_layers,
       [&](const json& item) { return ReadExit(reader, item, experience.acceptance); }));
   RETURN_IF_ERROR(reader.ForEach(file, "lifts", kNumSamplerModes, [&](const json& item) {
-    return ReadLifts(reader, item, experience.acceptance);
+    return ReadSharedLifts(reader, item, experience.acceptance);
   }));
   RETURN_IF_ERROR(reader.ForEach(
       file, "tenants", TenantFactors::kMaxTenants,

@@ -3,12 +3,6 @@
 #include <algorithm>
 
 namespace strata {
-namespace {
-
-constexpr double kPriorWeight = 16;
-
-}  // namespace
-
 int TenantFactors::Find(const std::string& name) {
   ++num_uses_;
   auto found = std::find_if(tenants_.begin(), tenants_.end(),
@@ -21,14 +15,11 @@ int TenantFactors::Find(const std::string& name) {
           tenants_.begin(), tenants_.end(),
           [](const Tenant& a, const Tenant& b) { return a.last_use < b.last_use; });
     }
-    *found = {name, {}, 0};
+    *found = Tenant();
+    found->name = name;
   }
   found->last_use = num_uses_;
   return static_cast<int>(found - tenants_.begin());
-}
-
-double TenantFactors::odds(int tenant) const {
-  return tenants_[tenant].outcomes.odds(kPriorWeight);
 }
 
 }  // namespace strata

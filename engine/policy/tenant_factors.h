@@ -19,19 +19,17 @@ class TenantFactors {
 
   struct Tenant {
     std::string name;
-    OutcomeFactor outcomes;
+    OddsFactor factor = {1, kTenantPrior.variance};  // of its drafts' odds, over the traffic's
     uint64_t last_use = 0;
   };
 
   // The tenant's number, in [0, kMaxTenants). Tenant 0 is there from the start.
   int Find(const std::string& name);
-  OutcomeFactor& outcomes(int tenant) { return tenants_[tenant].outcomes; }
-  // By how much the odds of its drafts differ from the traffic's.
-  double odds(int tenant) const;
+  OddsFactor& factor(int tenant) { return tenants_[tenant].factor; }
   const std::vector<Tenant>& tenants() const { return tenants_; }
   // Takes what is known about a tenant from elsewhere.
-  void Restore(const std::string& name, const OutcomeFactor& outcomes) {
-    tenants_[Find(name)].outcomes = outcomes;
+  void Restore(const std::string& name, const OddsFactor& factor) {
+    tenants_[Find(name)].factor = factor;
   }
 
  private:
