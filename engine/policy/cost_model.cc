@@ -40,7 +40,10 @@ double Interpolate(const std::vector<CostProfile::Point>& points, double rows) {
   const auto& [x0, y0] = points[low];
   const auto& [x1, y1] = points[low + 1];
   if (rows <= x0) return y0;
-  return y0 + (y1 - y0) * (rows - x0) / (x1 - x0);
+  const double slope = (y1 - y0) / (x1 - x0);
+  if (rows <= x1) return y0 + slope * (rows - x0);
+  // Where it is flat, noise makes it ascend or descend; but more rows never cost less.
+  return y1 + std::max(0.0, slope) * (rows - x1);
 }
 
 // The nearest values that ascend, by weighted squares (pool adjacent violators). At most

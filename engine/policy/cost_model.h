@@ -22,7 +22,7 @@ struct CostProfile {
     double seconds = 0;
   };
   // By ascending rows, at least one point; what lies between is interpolated, what lies beyond
-  // goes on as the last two points do.
+  // goes on as the last two points do, if they ascend.
   std::vector<Point> layer;                          // one layer, with no context to attend to
   std::vector<Point> head;                           // the output matrix of all tokens
   double context_token = 0;                          // attending to one position in one layer

@@ -35,6 +35,17 @@ TEST(CostModel, InterpolatesAndGoesOnAsTheLastPointsDo) {
   EXPECT_EQ(Layers(model, 1, 0), 0);
 }
 
+// The last two points of a profile differ by noise where more rows cost no more. A curve that went
+// on descending would cross zero, and bound what all fewer rows cost by that.
+TEST(CostModel, DoesNotGoOnDescending) {
+  CostProfile profile = Profile();
+  profile.layer = {{1, 1e-3}, {24, 1.01e-3}, {32, 0.99e-3}};
+  const CostModel model(profile);
+  for (const int rows : {1, 8, 32, 64, 4096}) {
+    EXPECT_NEAR(Layers(model, 1, rows), 1e-3, 2e-5) << rows;
+  }
+}
+
 TEST(CostModel, AddsUpTheParts) {
   const CostModel model(Profile());
   Work work;
